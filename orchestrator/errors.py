@@ -89,9 +89,9 @@ class Problem:
             return self.message
         return f"{self.message}. Did you mean {' or '.join(map(_quoted, self.alternatives))}?"
 
-    def to_dict(self) -> dict[str, Any]:
-        """The problem as a JSON object, without `text`."""
-        return {
+    def to_dict(self, *, whole: bool = True) -> dict[str, Any]:
+        """The problem as a JSON object, without `text`; with `whole=False` without empty fields."""
+        document = {
             "code": self.code,
             "severity": self.severity,
             "message": self.message,
@@ -103,6 +103,7 @@ class Problem:
             "hint": self.hint,
             "replacement": [dict(operation) for operation in self.replacement],
         }
+        return document if whole else {name: each for name, each in document.items() if each}
 
 
 def _quoted(name: str) -> str:

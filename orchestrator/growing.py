@@ -29,6 +29,7 @@ from orchestrator.workflow.task import Task
 _WORDS = re.compile(r"[\w-]+"), re.compile(r"[\w.:-]+")
 _LATE = ("name", "description", "output", "finally")  # what is only read at the end
 _HINT = 'write it before "tasks"'
+_SO_FAR = "the tasks that came before go on"
 _READ_BY_TASKS = ("inputs", "defaults", "on_error", "timeout_s")
 
 
@@ -189,7 +190,7 @@ class GrowingRun:
                 await next(iter(self._coming.values())).wait()
             if not self._is_closed and not self._growing.is_over:
                 tasks = [task for _, task in sorted(self._written.items())]
-                whole = Workflow.model_validate({**self._header, "tasks": tasks})
+                whole = self._whole(tasks)
                 await self._open(whole)
                 if self._kept is not None:
                     self._kept.complete(whole.to_dict(whole=True))
@@ -201,12 +202,22 @@ class GrowingRun:
             raise RuntimeError(self._failure or "the run was ended from outside")
         return self.result
 
+    def _whole(self, tasks: list[Mapping[str, Any]]) -> Workflow:
+        name = str(self._header.get("name", "workflow"))
+        if not tasks:
+            hint = "a plan has at least one task"
+            raise WorkflowError(name, [Problem("usage", "no task came", hint=hint)])
+        try:
+            return Workflow.model_validate({**self._header, "tasks": tasks})
+        except WorkflowError as error:
+            raise WorkflowError(error.source, error.problems, _SO_FAR) from None
+
     async def _open(self, whole: Workflow) -> None:
         """Start the servers of the tasks of `finally`, and check them."""
         if found := unknown_servers(whole, self._pool.servers):
-            raise WorkflowError(whole.name, found)
+            raise WorkflowError(whole.name, found, _SO_FAR)
         await self._pool.open(whole.plan.servers)
-        check_online(whole, self._pool, "the tasks that came before go on")
+        check_online(whole, self._pool, _SO_FAR)
 
     def lose(self, why: str) -> None:
         """The rest of the plan will never come: what runs is finished, and nothing new begins."""

@@ -20,19 +20,30 @@ from orchestrator.cli.run import CancellableRun, carry_out
 from orchestrator.cli.streams import json_text
 from orchestrator.cli.values import inputs_of
 from orchestrator.client import Orchestrator
-from orchestrator.documents.files import STDIN
+from orchestrator.documents.files import STDIN, read_text
+from orchestrator.documents.text import quoted
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.growing import GrowingRun
 from orchestrator.workflow.header import without_tasks
+from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.normalize import task_of
 from orchestrator.workflow.plan_reader import Piece, PlanReader
 
 logger = logging.getLogger("orchestrator")
 
 _PIECE = 65536
+_CLOSED = "it came after the plan was closed"
+_HEADER = Workflow.model_fields.keys() - {"tasks"}
 
 
 def run_stream(options: argparse.Namespace, orchestrator: Orchestrator) -> int:
     """Run the tasks that come, write the result, and return the exit code."""
+    if options.file != STDIN:
+        try:
+            os.close(os.open(options.file, os.O_RDONLY | os.O_NONBLOCK))
+        except OSError:
+            read_text(options.file)  # which says why not
+            raise
     return carry_out(_Streamed, options, without_tasks({}), {}, orchestrator)
 
 
@@ -49,8 +60,12 @@ class _Streamed(CancellableRun):
         first: Piece | None = None
         header: dict[str, Any] = {}
         with self.preparing:  # a signal ends the wait for the first line
-            first = await anext(pieces, None)
-        if first is not None and first.problem is None and not first.value.keys() & {"id", "close"}:
+            async for first in pieces:
+                if first.problem is None:
+                    break
+                self._tell(None, [first.problem])
+                first = None
+        if first is not None and not first.value.keys() & {"id", "close"}:
             header, first = first.value, None
         asking = self.asking(self.observers, reads_stdin=self.options.file == STDIN)
         self.options.files, self.options.file = [], None  # a stream is read by nobody else
@@ -87,16 +102,36 @@ class _Streamed(CancellableRun):
         if self.is_cut:
             growing.lose("the stream ended in the middle of an object")
             return
-        try:
-            await growing.close()
-        except WorkflowError as error:
-            self._tell(None, error.problems)
-            growing.lose("the whole plan is wrong")
+        async with anyio.create_task_group() as closing:
+            closing.start_soon(self._refuse, pieces)
+            try:
+                await growing.close()
+            except WorkflowError as error:
+                self._tell(None, error.problems)
+                growing.lose("the whole plan is wrong")
+
+    async def _refuse(self, pieces: AsyncIterator[Piece]) -> None:
+        """Answer what comes after the end of the plan, until the run has ended."""
+        async for piece in pieces:
+            name = None if piece.problem else task_of(piece.value)
+            late = Problem("usage", _CLOSED, "", name, hint='write it before {"close": true}')
+            self._tell(name, [piece.problem] if piece.problem else piece.located([late]))
 
     def _take(self, growing: GrowingRun, piece: Piece, adding: TaskGroup) -> bool:
         """Add a task, or answer what is wrong with it; whether more may come."""
         if piece.problem is not None:
             self._tell(None, [piece.problem])
+        elif not piece.value.keys() - _HEADER:
+            late = [
+                Problem(
+                    "usage",
+                    f"{quoted(name)} came after the tasks had begun",
+                    f"/{name}",
+                    hint="write it in the first line",
+                )
+                for name in piece.value
+            ]
+            self._tell(None, piece.located(late))
         elif piece.value.get("close") is True and "id" not in piece.value:
             return False
         elif "tasks" in piece.value:  # the document is complete: its tasks came one by one
@@ -121,7 +156,7 @@ class _Streamed(CancellableRun):
     def _tell(self, task: Any, found: Iterable[Problem]) -> None:
         """Answer a wrong task with its findings, a line of JSON on stderr."""
         self.refused.add(task if isinstance(task, str) else None)
-        problems = [problem.to_dict() for problem in found]
+        problems = [problem.to_dict(whole=False) for problem in found]
         answer = {"valid": False, "task": task, "problems": problems}
         print(json_text(answer, indent=None), file=sys.stderr, flush=True)
 
@@ -132,7 +167,7 @@ class _Streamed(CancellableRun):
             for piece in reader.feed(text):
                 if not piece.is_head or is_first:
                     yield piece
-                is_first = False
+                is_first = is_first and piece.problem is not None
         self.is_cut = reader.is_open
 
 

@@ -15,7 +15,6 @@ from orchestrator.schema.validator import Validator
 OnProgress = Callable[[float, float | None, str], Awaitable[None]]
 """Receives how far a call has come, out of how much (None: unknown), and a sentence about it."""
 READS: Mapping[str, bool] = {"readOnlyHint": True, "openWorldHint": False}
-_EMPTY: tuple[Any, ...] = (None, "", [], ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +72,7 @@ class Asked:
 
 def finding(problem: Problem) -> dict[str, Any]:
     """A problem as a model reads it: what is wrong, where, and what is valid instead."""
-    document = problem.to_dict()
-    return {name: value for name, value in document.items() if value not in _EMPTY}
+    return problem.to_dict(whole=False)
 
 
 def invalid(problems: Iterable[Problem]) -> Answer:

@@ -18,6 +18,8 @@ from orchestrator.errors import Problem
 from orchestrator.workflow.source_map import Source
 
 _MARKS = re.compile(r'["\\{}\[\]]')
+_STRAY = re.compile(r"[^\s,\ufeff]+")
+_SHAPES = 'write one task a line, or one document {"tasks": [...]}'
 _BEFORE, _TASK, _BEHIND = '{"tasks":[', "/tasks/0", "]}"  # what makes a workflow of a task
 
 
@@ -82,6 +84,7 @@ class PlanReader:
 
     def __init__(self) -> None:
         self._line, self._line_start = 1, 0  # of what was looked at
+        self._stray_line = 0  # the last line of which something between objects was told
         self._read_before, self._looked = 0, 0  # all that was fed, and what was looked at of it
         self._text, self._of_whole, self._of_task = "", Place(1, 1), Place(1, 1)
         self._begin_anew()
@@ -106,15 +109,30 @@ class PlanReader:
             start = mark.start()
             if start > at:
                 self._is_escaped = False
-            self._keep(text[at:start])
+            self._between(at, start, found)
             at = mark.end()
             self._read(mark[0], start, found)
         if at < len(text):
-            self._keep(text[at:])
+            self._between(at, len(text), found)
             self._is_escaped = False
         self._place(len(text))
         self._read_before += len(text)
         return found
+
+    def _between(self, at: int, end: int, found: list[Piece]) -> None:
+        """Keep what is between two marks; outside of objects there is nothing but commas."""
+        if self._depth:
+            self._keep(self._text[at:end])
+        else:
+            for stray in _STRAY.finditer(self._text, at, end):
+                self._stray(stray.start(), found)
+
+    def _stray(self, at: int, found: list[Piece]) -> None:
+        """Tell what is no object, once for each line."""
+        place = self._place(at)
+        if place.line != self._stray_line:
+            self._stray_line = place.line
+            found.append(_not_an_object(place))
 
     def _place(self, at: int) -> Place:
         """The line and column of a place in the text that is being read; it is behind the last."""
@@ -139,14 +157,16 @@ class PlanReader:
             if is_end:
                 self._is_text = False
                 self._end_name()
-        elif mark == '"':
-            self._is_text = self._depth > 0
+        elif mark == '"' and self._depth:
+            self._is_text = True
             self._name = [] if self._depth == 1 else None
             self._keep(mark)
         elif mark in "{[":
             self._begin(mark, at, found)
         elif mark in "}]" and self._depth:
             self._end(mark, found)
+        elif not self._depth:
+            self._stray(at, found)
 
     def _end_name(self) -> None:
         if self._name is not None:
@@ -185,8 +205,17 @@ class PlanReader:
             self._begin_anew()
 
 
+def _not_an_object(place: Place, text: str = "") -> Piece:
+    message = "expected a JSON object, such as a task, got something else"
+    problem = Problem("malformed_document", message, hint=_SHAPES)
+    return Piece(None, True, text, place, _moved(problem, place))
+
+
 def _piece(text: str, place: Place, *, is_task: bool) -> Piece:
     try:
-        return Piece(parse_json(text), is_task, text, place)
+        value = parse_json(text)
+        if not isinstance(value, dict):
+            return _not_an_object(place, text)
+        return Piece(value, is_task, text, place)
     except DocumentError as error:
         return Piece(None, is_task, text, place, _moved(malformed(error), place))

@@ -34,7 +34,13 @@ def run_stream(home: Path, text: str, *options: str) -> int:
         (A + WRONG + B, 0, {"b": 3}, ["b"]),  # sent again
         (A + WRONG, 1, {"a": 3}, ["b"]),
         (A + "{broken}" + B, 1, {"b": 3}, [None]),
-        (A + '{"close": true}\n' + B, 0, {"a": 3}, []),
+        (A + '{"close": true}\n' + B, 1, {"a": 3}, ["b"]),  # it came too late
+        (A + '{"close": true}\n17', 1, {"a": 3}, [None]),
+        (A + '[1]\n[]\n[{"id": "c"}]\n' + B, 1, {"b": 3}, [None] * 3),
+        (A + 'two words\n"str"\n17\nnull\n]\n' + B, 1, {"b": 3}, [None] * 5),
+        ('garbage\n{"name": "w"}\n' + A, 1, {"a": 3}, [None]),
+        ('{"tasks": [' + A + ", oops " + B + "]}", 1, {"b": 3}, [None]),
+        (A + '{"output": 1, "name": "w"}', 1, {"a": 3}, [None]),
         ('{"inputs": {"x": {"default": 5}}}\n{"id": "a", "value": "$INPUT.x"}', 0, {"a": 5}, []),
         ('{"tasks": [' + A + "," + B + '], "output": "$OUTPUT[a]"}', 0, 3, []),
         (
@@ -70,6 +76,59 @@ def test_the_whole_time_is_in_the_result(
     assert run_stream(tmp_path, A, "--json", "-q") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["wall_ms"] >= result["duration_ms"]
+
+
+@pytest.mark.parametrize(
+    ("text", "finding"),
+    [
+        (
+            A + " [1]\n",
+            {
+                "code": "malformed_document",
+                "severity": "error",
+                "message": "expected a JSON object, such as a task, got something else",
+                "line": 2,
+                "column": 2,
+                "hint": 'write one task a line, or one document {"tasks": [...]}',
+            },
+        ),
+        (
+            A + '{"output": 1}',
+            {
+                "code": "usage",
+                "severity": "error",
+                "message": '"output" came after the tasks had begun',
+                "path": "/output",
+                "line": 2,
+                "column": 12,
+                "hint": "write it in the first line",
+            },
+        ),
+        (
+            "",
+            {
+                "code": "usage",
+                "severity": "error",
+                "message": "no task came",
+                "hint": "a plan has at least one task",
+            },
+        ),
+    ],
+)
+def test_a_finding_says_what_is_wrong_and_nothing_empty(
+    text: str, finding: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_stream(tmp_path, text, "--quiet") == 1
+    assert json.loads(capsys.readouterr().err.splitlines()[0])["problems"] == [finding]
+
+
+def test_a_stream_that_cannot_be_read_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--stream", str(tmp_path / "nope.json")]) == 2
+    err = capsys.readouterr().err
+    assert "nope.json" in err
+    assert "cannot be read: No such file or directory" in err
 
 
 @pytest.mark.parametrize("option", ["--dry-run", "--replay=x.json", "--statistics"])

@@ -310,3 +310,14 @@ async def test_a_plan_that_is_complete_takes_no_task_while_it_still_runs() -> No
         with pytest.raises(RuntimeError, match="the plan is complete"):
             await run.add(FIRST)
         go_on.set()
+
+
+async def test_what_is_wrong_at_the_end_does_not_say_that_nothing_was_called() -> None:
+    called: list[Any] = []
+    async with (
+        Orchestrator({"s": server(called)}) as engine,
+        engine.open({"output": "$OUTPUT[nope]"}) as run,
+    ):
+        await run.add(FIRST)
+        with pytest.raises(WorkflowError, match="the tasks that came before go on"):
+            await run.close()
