@@ -38,12 +38,10 @@ _HEADER = Workflow.model_fields.keys() - {"tasks"}
 
 def run_stream(options: argparse.Namespace, orchestrator: Orchestrator) -> int:
     """Run the tasks that come, write the result, and return the exit code."""
-    if options.file != STDIN:
-        try:
-            os.close(os.open(options.file, os.O_RDONLY | os.O_NONBLOCK))
-        except OSError:
-            read_text(options.file)  # which says why not
-            raise
+    path = options.file
+    # A pipe is not opened to find out: its writer would see that close.
+    if path != STDIN and (path.is_dir() or not os.access(path, os.R_OK)):
+        read_text(path)  # which says why not
     return carry_out(_Streamed, options, without_tasks({}), {}, orchestrator)
 
 
