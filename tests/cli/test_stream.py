@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -202,3 +204,17 @@ def _settled(journal: Path) -> list[str]:
     with suppress(sqlite3.Error), closing(sqlite3.connect(journal)) as db:
         return [path for (path,) in db.execute("select path from record where kind='task'")]
     return []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_named_pipe_is_opened_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], servers: str
+) -> None:
+    pipe = tmp_path / "plan"
+    os.mkfifo(pipe)
+    line = json.dumps({"id": "a", "value": 1})
+    writer = threading.Thread(target=pipe.write_text, args=(f"{line}\n",))
+    writer.start()
+    assert main(["run", "--stream", str(pipe), "--servers", servers, "-q"]) == 0
+    writer.join()
+    assert json.loads(capsys.readouterr().out) == {"a": 1}
