@@ -20,6 +20,7 @@ from orchestrator.documents.text import quoted
 from orchestrator.durable import workflow_of
 from orchestrator.engine.question import Question
 from orchestrator.errors import JournalError, UnknownTaskError
+from orchestrator.expressions.references import TASK_ID
 from orchestrator.journal import glance, history, live
 from orchestrator.journal.hiding import mask
 from orchestrator.journal.history import OPEN, RUNNING, KnownRun, reading
@@ -27,7 +28,7 @@ from orchestrator.journal.kept import records_of, request_of
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import Plan, TaskPlan
 
-LEVEL = re.compile(r"([A-Za-z][\w-]*)(?:\[(\d+)\])?")
+LEVEL = re.compile(rf"({TASK_ID})(?:\[([0-9]+)\])?")
 _RESULT = "select request, json_remove(result, '$.output') from run where id=?"
 
 

@@ -70,6 +70,17 @@ async def ran(
         return await orchestrator.run(flow, inputs)
 
 
+async def test_every_id_that_a_task_may_have_is_one_of_a_level(journal: Path) -> None:
+    of_inner = {"workflow": INNER, "arguments": {"n": "$ITEM"}, "for_each": [7]}
+    tasks = [{"id": "2:a.b", **of_inner}, {"id": "c.d", "value": "$OUTPUT[2:a.b]"}]
+    result = await ran(journal, {"tasks": tasks})
+    async with opened(journal) as browser:
+        inside = await browser.get(f"runs/{result.run_id}", within="2:a.b[0]/")
+        assert [task["id"] for task in inside["tasks"]] == ["half", "next"]
+        states = await browser.get(f"runs/{result.run_id}")
+        assert states["states"].keys() == {"2:a.b", "c.d"}
+
+
 async def test_the_list_is_searched_filtered_and_comes_in_pages(
     journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
