@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.run import Run
 
 MAX_SHOWN, MAX_QUESTIONS = 2000, 10
-HOW = {"approve": "", "unknown": " repeat|fail"}  # what is answered; else a value
+HOW = {"approve": "", "unknown": " 'repeat|fail'"}  # what is answered; else a value
 ITEM = re.compile(r"(.+)\[([0-9]+)\]")  # a task with its item, as messages show it
 YES, NO = ("y", "yes", "true"), ("n", "no", "false")
 REFUSE, LATER, ALL = "!", "", "all"

@@ -27,7 +27,7 @@ from orchestrator.journal.kept import (
     kept_request,
     planned,
 )
-from orchestrator.journal.kept_run import asked_path
+from orchestrator.journal.kept_run import ask_to_end
 from orchestrator.servers.config import JournalTable, ServerTable
 from orchestrator.workflow.model import Workflow
 
@@ -191,7 +191,7 @@ def cancel(options: argparse.Namespace) -> int:
         complain(f"run {run.id} has ended with status {run.status}")
         return FAILED
     else:
-        asked_path(path, run.id).touch(mode=0o600)
+        ask_to_end(path, run.id)
         ends_by = time.monotonic() + options.wait
         while time.monotonic() < ends_by:
             run = history.find(path, run.id)

@@ -174,6 +174,8 @@ class KeptRun:
         run = self.lease.run
         self._writer.put(self.lease, "delete from run where id=?", lambda: (run,))
         await self._writer.flush()
+        self._asked.unlink(missing_ok=True)
+        live.forget(self._journal, run)
         self._lock.path.unlink(missing_ok=True)
 
     def free(self) -> None:
@@ -185,6 +187,11 @@ def asked_path(journal: Path, run: str) -> Path:
     """The file that asks the process that carries a run to end it."""
     path = lock_path(journal, run)
     return path.with_name(f"{path.name}.cancel")
+
+
+def ask_to_end(journal: Path, run: str) -> None:
+    """Ask the process that carries a run to end it."""
+    asked_path(journal, run).touch(mode=0o600)
 
 
 def _carried_s(path: Path) -> float:

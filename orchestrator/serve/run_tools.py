@@ -26,7 +26,7 @@ from orchestrator.errors import AnswerError, JournalError, Problem, WorkflowErro
 from orchestrator.journal import answers, history
 from orchestrator.journal.history import OPEN
 from orchestrator.journal.kept import documents_of, kept_request, planned
-from orchestrator.journal.kept_run import asked_path
+from orchestrator.journal.kept_run import ask_to_end
 from orchestrator.serve.answers import Answer, Asked
 from orchestrator.serve.carried import Carried
 from orchestrator.serve.inline import preview, size_of
@@ -98,7 +98,7 @@ class RunTools:
         run_id, status = document["run_id"], document["status"]
         if (path := self._engine.journal_path) is not None:
             if status == history.RUNNING:
-                asked_path(path, run_id).touch(mode=0o600)
+                ask_to_end(path, run_id)
                 return Answer({"run_id": run_id, "status": "cancelling"})
             if status in OPEN:
                 result = await self._engine.end(run_id, "cancelled by cancel_run")

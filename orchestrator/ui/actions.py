@@ -22,7 +22,7 @@ from orchestrator.engine.run import Run
 from orchestrator.errors import JournalError, OrchestratorError
 from orchestrator.journal import answers
 from orchestrator.journal.history import OPEN, RUNNING
-from orchestrator.journal.kept_run import asked_path
+from orchestrator.journal.kept_run import ask_to_end
 from orchestrator.journal.recorder import Unknown
 from orchestrator.ui.view import known
 
@@ -69,7 +69,7 @@ class Actions:
         """
         run = await to_thread.run_sync(known, self._journal, run_id)
         if run.status == RUNNING:
-            await to_thread.run_sync(self._ask_to_end, run.id)
+            await to_thread.run_sync(ask_to_end, self._journal, run.id)
             return {"run": run.id, "status": "cancelling"}
         if run.status not in OPEN:
             raise JournalError(f"run {run.id} has ended with status {run.status}")
@@ -77,9 +77,6 @@ class Actions:
         async with engine:
             result = await engine.end(run.id, "cancelled from the page")
         return {"run": run.id, "status": result.status}
-
-    def _ask_to_end(self, run_id: str) -> None:
-        asked_path(self._journal, run_id).touch(mode=0o600)
 
     async def resume(self, run_id: str, unknown: Unknown = "ask") -> dict[str, Any]:
         """Go on with a run that nobody carries. Raises as `Orchestrator.resume` does."""
