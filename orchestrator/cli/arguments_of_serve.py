@@ -50,8 +50,8 @@ OF_SERVE: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
             },
             "--metrics": {
                 "metavar": "HOST:PORT",
-                "help": "show metrics there for Prometheus, under /metrics; whoever can connect "
-                "reads them, so take 127.0.0.1",
+                "help": "show metrics there for Prometheus, under /metrics; all who can connect "
+                "read them, so take 127.0.0.1",
             },
             "--no-journal": flag("keep runs only as long as the process"),
         },

@@ -13,7 +13,7 @@ from orchestrator.errors import CallError
 from orchestrator.telemetry import names
 from orchestrator.telemetry.guard import Guard, Hide
 
-# Plans that models write may have names without end, and each makes series that are kept for ever.
+# Plans that models write may have any number of names, and each makes series that are kept.
 MAX_NAMES, MAX_NAME, OTHER = 200, 100, "other"
 
 

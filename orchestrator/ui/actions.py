@@ -62,7 +62,7 @@ class Actions:
             self._group.cancel_scope.deadline = anyio.current_time() + END_S
 
     async def cancel(self, run_id: str) -> dict[str, Any]:
-        """End a run: whoever carries it is asked to; one that nobody carries is ended here.
+        """End a run: its process is asked to; one that nobody carries is ended here.
 
         Raises:
             OrchestratorError: It has ended, or its servers are not configured.

@@ -1,4 +1,4 @@
-"""What changes, as it changes: server-sent events that follow the journal, whoever writes it."""
+"""What changes, as it changes: server-sent events that follow the journal of all processes."""
 
 from __future__ import annotations
 
