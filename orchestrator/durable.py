@@ -8,7 +8,6 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -31,6 +30,7 @@ from orchestrator.journal.kept import (
     kept_request,
 )
 from orchestrator.journal.kept_run import BEAT_S, KeptRun, RunRecord
+from orchestrator.journal.location import Location
 from orchestrator.journal.records import Key, Record
 from orchestrator.preflight import WorkflowSource, check_offline
 from orchestrator.run_request import Inputs, RunOptions, RunRequest, asking, new_settings
@@ -92,7 +92,7 @@ def request_of(record: RunRecord, options: RunOptions, pool: ServerPool) -> RunR
 
 
 def reused(
-    journal: Path, run_id: str, again: frozenset[str], alone: frozenset[str], hiding: Hiding
+    journal: Location, run_id: str, again: frozenset[str], alone: frozenset[str], hiding: Hiding
 ) -> tuple[RunRecord, dict[Key, Record]]:
     """The record of a new run like an earlier one, and what it reuses of that: what succeeded.
 
@@ -134,7 +134,7 @@ def reused(
 
 
 def forked(
-    journal: Path, run_id: str, workflow: WorkflowSource | None, inputs: Inputs, hiding: Hiding
+    journal: Location, run_id: str, workflow: WorkflowSource | None, inputs: Inputs, hiding: Hiding
 ) -> tuple[str, Workflow, dict[str, Any]]:
     """The id of a run that is forked, and the workflow and the inputs of the new one.
 
@@ -152,7 +152,7 @@ def forked(
     return earlier.id, new, kept | dict(inputs or {})
 
 
-def reuse_of(journal: Path, run_id: str, now: Workflow, hiding: Hiding) -> Reuse | None:
+def reuse_of(journal: Location, run_id: str, now: Workflow, hiding: Hiding) -> Reuse | None:
     """What a fork takes over from its origin; None if that is not kept any more."""
     try:
         origin = find(journal, run_id).id
@@ -186,11 +186,11 @@ async def carried(run: Run, kept: KeptRun, start_soon: Callable[..., None]) -> A
         with ended:
             while True:
                 await anyio.sleep(BEAT_S)
-                kept.beat(run.status)
+                kept.claim.beat(run.status)
                 if run.questions:
                     await kept.recorder.read_replies()
                     run.take_replies()
-                if kept.is_asked_to_end:
+                if kept.claim.is_asked_to_end:
                     run.cancel("cancelled by another process")
 
     start_soon(beat)
@@ -213,12 +213,12 @@ async def unless_refused(kept: KeptRun) -> AsyncIterator[None]:
                 await kept.forget()
         raise
     finally:
-        kept.free()
+        kept.claim.free()
 
 
 async def _finish(run: Run, kept: KeptRun) -> None:
     if run.result is None:  # it can be taken up again
-        kept.free()
+        kept.claim.free()
         return
     try:
         await kept.finish(run.result)

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Unpack
 
 from anyio import to_thread
@@ -36,6 +35,7 @@ from orchestrator.growing import GrowingRun
 from orchestrator.inspection import Inspector
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import KeptRun
+from orchestrator.journal.location import Location
 from orchestrator.journal.recorder import Unknown
 from orchestrator.journal.statistics import known_estimates
 from orchestrator.owner import Held
@@ -138,7 +138,7 @@ class Runs(Inspector):
         """
         journal = self._kept_in()
         record, records = await to_thread.run_sync(
-            reused, journal.path, run_id, frozenset(again), frozenset(alone), self.hiding
+            reused, journal.location, run_id, frozenset(again), frozenset(alone), self.hiding
         )
         request = request_of(record, self._own(options), self._pool)
         kept = await journal.begin(record, records, self.hiding)
@@ -169,11 +169,11 @@ class Runs(Inspector):
         """
         journal = self._kept_in()
         origin, new, values = await to_thread.run_sync(
-            forked, journal.path, run_id, workflow, inputs, self.hiding
+            forked, journal.location, run_id, workflow, inputs, self.hiding
         )
         request = self._request(new, values, options)
         kept = await self._kept(request, kind="fork", origin=origin)
-        reuse = await to_thread.run_sync(reuse_of, journal.path, origin, new, self.hiding)
+        reuse = await to_thread.run_sync(reuse_of, journal.location, origin, new, self.hiding)
         async with self._carried(request.reusing(reuse), kept) as run:
             yield run
 
@@ -185,12 +185,12 @@ class Runs(Inspector):
         if self._journal is None:
             return {}
         loaded = Workflow.load(workflow)
-        return await to_thread.run_sync(known_estimates, self._journal.path, loaded)
+        return await to_thread.run_sync(known_estimates, self._journal.location, loaded)
 
     @property
-    def journal_path(self) -> Path | None:
-        """The file that keeps the runs; None without a journal."""
-        return None if self._journal is None else self._journal.path
+    def journal_location(self) -> Location | None:
+        """Where the journal is; None without one."""
+        return None if self._journal is None else self._journal.location
 
     async def _kept(self, request: RunRequest, **more: Any) -> KeptRun | None:
         if self._journal is None:
@@ -239,10 +239,10 @@ class Runs(Inspector):
         try:
             request = request_of(record, self._own(options), self._pool)
             if record.kind == "fork" and record.origin is not None:
-                of = journal.path, record.origin, request.workflow, secrets
+                of = journal.location, record.origin, request.workflow, secrets
                 request = request.reusing(await to_thread.run_sync(reuse_of, *of))
         except BaseException:
-            kept.free()
+            kept.claim.free()
             raise
         async with self._carried(request, kept, checks=not to_end) as run:
             yield run

@@ -7,7 +7,6 @@ runs once more, and each call gets the answer that it got then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -23,6 +22,7 @@ from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import CallError, Problem, RefusedError, WorkflowError
 from orchestrator.journal.history import find, runs
 from orchestrator.journal.kept import KeptDocuments, check_outputs, documents_of
+from orchestrator.journal.location import Location
 from orchestrator.journal.records import Key
 from orchestrator.recordings.clock import INSTANT
 
@@ -30,7 +30,7 @@ _MANY = 100_000  # runs: more than any journal keeps
 
 
 def transcript_of(
-    journal: Path, named: Iterable[str] = (), since: float | None = None
+    journal: Location, named: Iterable[str] = (), since: float | None = None
 ) -> Transcript:
     """The calls of runs in the order in which they were made, the earliest run first.
 

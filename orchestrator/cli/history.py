@@ -18,6 +18,7 @@ from orchestrator.cli.tool_sources import DEFAULT_SERVERS, read_servers
 from orchestrator.documents.text import duration, seconds, visible
 from orchestrator.journal import history
 from orchestrator.journal.history import KnownRun
+from orchestrator.journal.location import Location, store_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,7 +31,7 @@ WATCH_S = 1.0  # between two looks
 COLUMNS = ("run", "workflow", "status", "started", "took", "resumed")
 
 
-def path_of(options: argparse.Namespace, table: JournalTable | None) -> Path:
+def path_of(options: argparse.Namespace, table: JournalTable | None) -> Location:
     """The file: what the command line names, the environment, servers.toml, the user's own."""
     if options.journal is not None:
         return Path(options.journal)
@@ -73,15 +74,20 @@ def runs(options: argparse.Namespace) -> int:
     from orchestrator.cli.rows import new_console
 
     new_console().print(_table(found))
-    print(f"{path}: {path.stat().st_size / MB:,.1f} MB", file=sys.stderr)
+    print(size_of(path), file=sys.stderr)
     return 0
 
 
-def _found(options: argparse.Namespace, path: Path) -> list[KnownRun]:
+def size_of(journal: Location) -> str:
+    """Where a journal is, and how large."""
+    return f"{journal}: {store_of(journal).size() / MB:,.1f} MB"
+
+
+def _found(options: argparse.Namespace, path: Location) -> list[KnownRun]:
     return history.runs(path, status=options.status, workflow=options.workflow, limit=options.limit)
 
 
-def _watch(options: argparse.Namespace, path: Path) -> int:
+def _watch(options: argparse.Namespace, path: Location) -> int:
     """Show the runs as they come and end, until an interrupt; each change is a line in a pipe."""
     known: dict[str, KnownRun] = {}
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli import FAILED, WRONG
 from orchestrator.cli.diagnostics import complain, tell
-from orchestrator.cli.history import MB, configured, path_of
+from orchestrator.cli.history import configured, path_of, size_of
 from orchestrator.cli.kept_run import named_run
 from orchestrator.cli.pool import pool_of
 from orchestrator.cli.streams import write, write_json
@@ -64,8 +64,7 @@ def prune(options: argparse.Namespace) -> int:
     for run in old:
         write(f"{run}\n")
     what = "would be deleted" if options.dry_run else "deleted"
-    size = journal.path.stat().st_size / MB
-    print(f"{counted(len(old), 'run')} {what}; {journal.path}: {size:,.1f} MB", file=sys.stderr)
+    print(f"{counted(len(old), 'run')} {what}; {size_of(journal.location)}", file=sys.stderr)
     return 0
 
 

@@ -13,10 +13,10 @@ from orchestrator.cli.history import configured, path_of
 from orchestrator.cli.streams import hidden
 from orchestrator.cli.tool_sources import configured_servers, lock_of, servers_for
 from orchestrator.errors import WorkflowError
+from orchestrator.journal.location import Location, store_of
 
 if TYPE_CHECKING:
     import socket
-    from pathlib import Path
 
     from orchestrator.client import Orchestrator
     from orchestrator.ui.servers import Configured
@@ -34,7 +34,7 @@ def ui(options: argparse.Namespace) -> int:
     return 0
 
 
-def _serve(options: argparse.Namespace, path: Path, listening: socket.socket) -> None:
+def _serve(options: argparse.Namespace, path: Location, listening: socket.socket) -> None:
     from orchestrator.cli.signals import in_event_loop
     from orchestrator.ui.actions import Actions
     from orchestrator.ui.app import Page
@@ -55,9 +55,9 @@ def _serve(options: argparse.Namespace, path: Path, listening: socket.socket) ->
         complain(f'run {run} has ended with the page; "orchestrator retry {run}" goes on with it')
 
 
-def _check(path: Path) -> None:
+def _check(path: Location) -> None:
     """Raise `JournalError` if the journal cannot be read; one that is not there yet is fine."""
-    if path.exists():
+    if store_of(path).exists():
         from orchestrator.journal.history import reading
 
         with reading(path):
@@ -71,7 +71,7 @@ def _ready(link: str, *, opens: bool) -> None:
         webbrowser.open(link)
 
 
-def _orchestrator(options: argparse.Namespace, path: Path, run: str) -> Orchestrator:
+def _orchestrator(options: argparse.Namespace, path: Location, run: str) -> Orchestrator:
     """What carries a run: with the servers as they are configured now."""
     from orchestrator.cli.journal import journal_for
     from orchestrator.cli.pool import pool_of

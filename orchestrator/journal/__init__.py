@@ -4,7 +4,7 @@ Rule: what was acknowledged is never lost, each outcome is kept once, and one th
 writes.
 
 - `journal` begins runs, and takes up those whose process ended; `kept_run` is one that this process
-  carries: its lock, its beat and its end.
+  carries: its claim and its end.
 - `recorder` is what the engine tells what happens; `records` is what was kept, as `documents` has
   it, and the results that can be made of it; `kept` reads it, and `history` lists, finds and
   deletes runs.
@@ -14,8 +14,11 @@ writes.
 - `hiding` keeps secrets out of the file: it has their names, and gets them back.
 - `answers` answers the questions of a run that another process carries, or none; `memo` has answers
   of calls for other runs.
-- `writer` is the thread that writes, many records in each commit; `database` opens the file and
-  brings it up to date; `file_lock` is a lock that the kernel frees when its process ends.
+- `writer` is the thread that writes, many records in each commit.
+- `store` is what all of these need of the place where the journal is, and `location` finds it.
+- `file_store` is a SQLite file and says who carries a run, `file_session` writes to it, `database`
+  opens it and brings it up to date; `file_lock` is a lock that the kernel frees when its process
+  ends.
 """
 
 from __future__ import annotations
@@ -31,8 +34,10 @@ __all__ = [
     "kept",
     "kept_run",
     "live",
+    "location",
     "recorder",
     "records",
     "statistics",
+    "store",
     "totals",
 ]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import quoted
@@ -16,11 +14,12 @@ from orchestrator.journal.glance import questions
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import reading
 from orchestrator.journal.kept import records_of
+from orchestrator.journal.location import Location, store_of
 from orchestrator.journal.records import NO_ITEM, WRITE_ONCE, Records, reply_key
-from orchestrator.journal.writer import Writer
+from orchestrator.journal.store import Database
 
 
-def open_questions(journal: Path, run: str) -> list[Question]:
+def open_questions(journal: Location, run: str) -> list[Question]:
     """The questions of a run that nobody has answered, in the order in which they were asked.
 
     Raises:
@@ -31,7 +30,7 @@ def open_questions(journal: Path, run: str) -> list[Question]:
 
 
 def answer(
-    journal: Path,
+    journal: Location,
     run: str,
     task: str,
     reply_to: Callable[[Question], Reply],
@@ -68,11 +67,11 @@ def answer(
     text = hiding.hide(to_json(reply._asdict()))
     values = (run, *key, time.time(), text)
 
-    def write(db: sqlite3.Connection) -> None:
+    def write(db: Database) -> None:
         nonlocal taken
         taken = db.execute(WRITE_ONCE, values).rowcount
 
-    Writer(journal).call(write)
+    store_of(journal).session().call(write, run)
     if not taken:
         raise AnswerError(f"somebody else has answered {quoted(question.where)} now")
     left = [each for each in questions if not question.is_answered_with(each, all_items=all_items)]

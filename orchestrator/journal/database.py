@@ -58,7 +58,41 @@ _INDEX = "create index if not exists run_by_workflow on run(workflow, status, id
 _MIGRATIONS: Mapping[int, str] = {1: _TABLES, 2: _MEMO}
 
 
-def open_to_write(path: Path) -> sqlite3.Connection:
+class SqliteSql:
+    """The SQL of SQLite; see `Sql`."""
+
+    moment = "rowid"
+    plain = "+"
+    has_memo = "select 1 from sqlite_master where name='memo'"
+
+    def members(self, *names: str) -> str:
+        """See `Sql`."""
+        return f"json_extract(payload, {', '.join(map(_place, names))})"
+
+    def text(self, *place: str) -> str:
+        """See `Sql`."""
+        return f"json_extract(payload, {_place(*place)})"
+
+    def number(self, name: str) -> str:
+        """See `Sql`."""
+        return self.text(name)
+
+    def array_length(self, column: str, *place: str) -> str:
+        """See `Sql`."""
+        return f"json_array_length({column}, {_place(*place)})"
+
+
+def _place(*names: str) -> str:
+    return f"'$.{'.'.join(names)}'"
+
+
+class SqliteConnection(sqlite3.Connection):
+    """A connection to a file; see `Database`."""
+
+    sql = SqliteSql()
+
+
+def open_to_write(path: Path) -> SqliteConnection:
     """The one connection of this process that writes; the file is made, or brought up to date.
 
     Call it with the lock of the file: two connections that write or make checkpoints at
@@ -69,8 +103,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     """
     try:
         _make_private(path)
-        # A connection may be closed by another thread than the one that uses it.
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        db = _connect(path)
     except (OSError, sqlite3.Error) as error:
         raise unusable(path, error) from None
     with _checked(path, db):
@@ -85,7 +118,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     return db
 
 
-def open_to_read(path: Path) -> sqlite3.Connection:
+def open_to_read(path: Path) -> SqliteConnection:
     """A connection that only reads. Exhaust each cursor: an open one keeps the file growing.
 
     Raises:
@@ -96,11 +129,18 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         raise JournalError(f"there is no journal {quoted(str(path))}: {hint}")
     try:
         name = f"{path.absolute().as_uri()}?mode=ro"
-        db = sqlite3.connect(name, uri=True, isolation_level=None, check_same_thread=False)
+        db = _connect(name, uri=True)
     except sqlite3.Error as error:
         raise unusable(path, error) from None
     with _checked(path, db):
         return db
+
+
+def _connect(name: str | Path, *, uri: bool = False) -> SqliteConnection:
+    # A connection may be closed by another thread than the one that uses it.
+    return sqlite3.connect(
+        name, uri=uri, isolation_level=None, check_same_thread=False, factory=SqliteConnection
+    )
 
 
 @contextmanager

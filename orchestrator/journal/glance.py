@@ -6,7 +6,6 @@ A glance at a run of 10,000 tasks reads no output of any of them.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 from orchestrator.engine.question import Question
 from orchestrator.journal.hiding import mask, mask_words
 from orchestrator.journal.records import Key, Record, Records
+from orchestrator.journal.store import Database, Sql
 
 MAX_MESSAGE = 300
 _NAMES = (
@@ -26,16 +26,7 @@ _NAMES = (
     "recovered",
     "reason",
 )
-_PLACES = ", ".join(f"'$.{name}'" for name in _NAMES)
-_SAID = f"json_extract(payload, {_PLACES})"
-_ERROR = (
-    "json_extract(payload, '$.error.kind'), "
-    f"substr(json_extract(payload, '$.error.message'), 1, {MAX_MESSAGE})"
-)
-_STATE = f"{_SAID}, {_ERROR}"
 _OF_RUN = "from record where run=? and kind"
-_COUNT = f"""select path, json_extract(payload, '$.status'), count(*),
-    min(json_extract(payload, '$.started_ms')) {_OF_RUN}='item'"""
 _KEY = ", ".join(Key._fields)
 _BETWEEN = "(kind between 'question ' and 'question~' or kind between 'reply ' and 'reply~')"
 _SOME = 500  # values of a statement
@@ -56,25 +47,27 @@ class Changes(NamedTuple):
     has_added: bool
 
 
-def moment(db: sqlite3.Connection, run: str) -> int:
+def moment(db: Database, run: str) -> int:
     """The moment of what was written last of a run."""
-    row = db.execute("select max(rowid) from record where run=?", (run,)).fetchone()
+    row = db.execute(f"select max({db.sql.moment}) from record where run=?", (run,)).fetchone()
     return int(row[0] or 0)
 
 
-def changes(db: sqlite3.Connection, run: str, since: int) -> Changes:
+def changes(db: Database, run: str, since: int) -> Changes:
     """What was written since a moment."""
     # The plus keeps SQLite from reading all records of the run by their key.
     # The number of a record that is withdrawn is given to the next one: look back a little.
-    which = "path, max(rowid), max(kind='added' and rowid>?)"
-    query = f"select {which} from record where +run=? and rowid>? group by path"
+    moment, plain = db.sql.moment, db.sql.plain
+    added = f"max(case when kind='added' and {moment}>? then 1 else 0 end)"
+    which = f"path, max({moment}), {added}"
+    query = f"select {which} from record where {plain}run=? and {moment}>? group by path"
     rows = db.execute(query, (since, run, since - _BACK)).fetchall()
     last = max((row[1] for row in rows), default=since)
     return Changes([row[0] for row in rows], last, any(row[2] for row in rows))
 
 
 def states(
-    db: sqlite3.Connection, run: str, within: str, tasks: Iterable[str] | None = None
+    db: Database, run: str, within: str, tasks: Iterable[str] | None = None
 ) -> dict[str, dict[str, Any]]:
     """The states of the tasks inside a path that have settled, or of whose items any has.
 
@@ -86,12 +79,15 @@ def states(
     """
     found: dict[str, dict[str, Any]] = {}
     paths = None if tasks is None else [within + task for task in tasks]
-    for path, *said in _select(db, f"select path, {_STATE} {_OF_RUN}='task'", run, paths):
+    tasks_in = f"select path, {_state_in(db.sql)} {_OF_RUN}='task'"
+    for path, *said in _select(db, tasks_in, run, paths):
         if (name := _name(path, within)) is not None:
             found[name] = _state(said)
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     began: dict[str, list[float]] = defaultdict(list)
-    for path, status, number, began_ms in _select(db, _COUNT, run, paths, " group by 1, 2"):
+    count = f"count(*), min({db.sql.number('started_ms')}) {_OF_RUN}='item'"
+    items = f"select path, {db.sql.text('status')}, {count}"
+    for path, status, number, began_ms in _select(db, items, run, paths, " group by 1, 2"):
         if (name := _name(path, within)) is not None:
             counts[name][status] = number
             began[name] += [] if began_ms is None else [began_ms]
@@ -102,21 +98,21 @@ def states(
     return found
 
 
-def items(db: sqlite3.Connection, run: str, path: str) -> list[dict[str, Any]]:
+def items(db: Database, run: str, path: str) -> list[dict[str, Any]]:
     """The states of the items of a `for_each` that have settled, in order."""
-    query = f"select item, {_STATE} {_OF_RUN}='item' and path=? order by item"
+    query = f"select item, {_state_in(db.sql)} {_OF_RUN}='item' and path=? order by item"
     rows = db.execute(query, (run, path)).fetchall()
     return [{"index": item, **_state(said)} for item, *said in rows]
 
 
-def records_at(db: sqlite3.Connection, run: str, paths: Iterable[str]) -> Records:
+def records_at(db: Database, run: str, paths: Iterable[str]) -> Records:
     """All that is kept of some tasks, without what is inside of them."""
     query = f"select {_KEY}, at, payload from record where run=?"
     rows = _select(db, query, run, list(paths))
     return Records({_key(row): _record(row) for row in rows})
 
 
-def questions(db: sqlite3.Connection, run: str) -> list[Question]:
+def questions(db: Database, run: str) -> list[Question]:
     """The questions that nobody has answered, in the order in which they were asked."""
     query = f"select {_KEY}, at, payload from record where run=? and {_BETWEEN}"
     asked = Records({_key(row): _record(row) for row in db.execute(query, (run,)).fetchall()})
@@ -139,7 +135,7 @@ def _record(row: tuple[Any, ...]) -> Record:
 
 
 def _select(
-    db: sqlite3.Connection, query: str, run: str, paths: list[str] | None, end: str = ""
+    db: Database, query: str, run: str, paths: list[str] | None, end: str = ""
 ) -> Iterator[tuple[Any, ...]]:
     if paths is None:
         yield from db.execute(query + end, (run,)).fetchall()
@@ -154,6 +150,12 @@ def _name(path: str, within: str) -> str | None:
     """The task, if it is right inside a path."""
     name = path[len(within) :] if path.startswith(within) else "/"
     return None if "/" in name else name
+
+
+def _state_in(sql: Sql) -> str:
+    """The columns of `_state`."""
+    message = f"substr({sql.text('error', 'message')}, 1, {MAX_MESSAGE})"
+    return f"{sql.members(*_NAMES)}, {sql.text('error', 'kind')}, {message}"
 
 
 def _state(said: list[Any]) -> dict[str, Any]:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
 from orchestrator.errors import JournalError
-from orchestrator.journal import live
-from orchestrator.journal.database import open_to_read
-from orchestrator.journal.file_lock import FileLock
-from orchestrator.journal.live import lock_path
+from orchestrator.journal.location import Location, store_of
+from orchestrator.journal.store import Database
 
 RUNNING = "running"
 INTERRUPTED = "interrupted"
@@ -56,14 +52,14 @@ class KnownRun:
 
 
 @contextmanager
-def reading(journal: Path) -> Iterator[sqlite3.Connection]:
+def reading(journal: Location) -> Iterator[Database]:
     """A connection to read with. Raises `JournalError`."""
-    with closing(open_to_read(journal)) as db:
+    with closing(store_of(journal).open_to_read()) as db:
         yield db
 
 
 def runs(
-    journal: Path, *, status: str | None = None, workflow: str | None = None, limit: int = 20
+    journal: Location, *, status: str | None = None, workflow: str | None = None, limit: int = 20
 ) -> list[KnownRun]:
     """The latest runs, the newest first.
 
@@ -74,7 +70,7 @@ def runs(
 
 
 def page(
-    journal: Path,
+    journal: Location,
     *,
     status: str | None = None,
     workflow: str | None = None,
@@ -100,7 +96,7 @@ def page(
         "id<?": (before,),
         "status=?": (asked,),
         "workflow=?": (workflow,),
-        "(instr(lower(workflow), ?) or instr(id, ?)=1)": (text or None,) * 2,
+        "(instr(lower(workflow), ?)>0 or instr(id, ?)=1)": (text or None,) * 2,
     }
     given = {each: values for each, values in conditions.items() if None not in values}
     where = f"where {' and '.join(given)}" if given else ""
@@ -108,12 +104,12 @@ def page(
     with reading(journal) as db:
         # Ids first: they are found in an index, without what the rows have besides. The plus has
         # SQLite take the index of names where any condition is about these.
-        by_id = "id" if given.keys() <= {"id<?"} else "+id"
+        by_id = "id" if given.keys() <= {"id<?"} else f"{db.sql.plain}id"
         query = f"select id from run {where} order by {by_id} desc"
         values = [value for each in given.values() for value in each]
         for (run_id,) in db.execute(query, values):
             row = db.execute(f"select {_COLUMNS} from run where id=?", (run_id,)).fetchone()
-            known = _known(journal, row)
+            known = _known(db, journal, row)
             if status in (None, known.status):
                 found.append(known)
             if len(found) == limit:
@@ -121,14 +117,14 @@ def page(
     return found
 
 
-def names(journal: Path, limit: int = 200) -> list[str]:
+def names(journal: Location, limit: int = 200) -> list[str]:
     """The names of the workflows that were run. Raises `JournalError`."""
     with reading(journal) as db:
         query = "select distinct workflow from run order by workflow limit ?"
         return [name for (name,) in db.execute(query, (limit,)).fetchall()]
 
 
-def find(journal: Path, name: str, lister: str = '"orchestrator runs" lists them') -> KnownRun:
+def find(journal: Location, name: str, lister: str = '"orchestrator runs" lists them') -> KnownRun:
     """The run with this id, or whose id alone begins so; `last` is the latest.
 
     `lister` says what lists the runs, for who has named one that there is not.
@@ -144,7 +140,7 @@ def find(journal: Path, name: str, lister: str = '"orchestrator runs" lists them
             query = f"select {_COLUMNS} from run where id like ? order by id desc limit 3"
             rows = db.execute(query, (pattern,)).fetchall()
         if len(rows) == 1:
-            return _known(journal, rows[0])
+            return _known(db, journal, rows[0])
         if rows:
             several = ", ".join(row[0] for row in rows[:2])
             raise JournalError(f"several runs begin with {quoted(name)}: {several}, ...")
@@ -154,14 +150,14 @@ def find(journal: Path, name: str, lister: str = '"orchestrator runs" lists them
     raise JournalError(f"unknown run {quoted(name)}{hint}")
 
 
-def prunable(db: sqlite3.Connection, journal: Path, keep_days: float, keep_runs: int) -> list[str]:
+def prunable(db: Database, journal: Location, keep_days: float, keep_runs: int) -> list[str]:
     """The runs that are older, or more, than are kept; none that a process carries.
 
     A run that can go on is deleted for its age only: a person may still want to answer it.
     """
     rows = db.execute(f"select {_COLUMNS} from run order by id desc").fetchall()
     oldest = time.time() - keep_days * DAY_S
-    known = [_known(journal, row) for row in rows]
+    known = [_known(db, journal, row) for row in rows]
     return [
         run.id
         for number, run in enumerate(known)
@@ -170,27 +166,15 @@ def prunable(db: sqlite3.Connection, journal: Path, keep_days: float, keep_runs:
     ]
 
 
-def delete(db: sqlite3.Connection, journal: Path, run_ids: list[str]) -> None:
+def delete(db: Database, journal: Location, run_ids: list[str]) -> None:
     """Delete runs, in a transaction that is open."""
-    db.executemany("delete from run where id=?", ((run,) for run in run_ids))
     for run in run_ids:
-        with suppress(FileNotFoundError):
-            lock_path(journal, run).unlink()
-        live.forget(journal, run)
+        db.execute("delete from run where id=?", (run,))
+        store_of(journal).forget(db, run)
 
 
-def _known(journal: Path, row: tuple[Any, ...]) -> KnownRun:
+def _known(db: Database, journal: Location, row: tuple[Any, ...]) -> KnownRun:
     known = KnownRun(*row)
-    if known.status != RUNNING or _is_carried(lock_path(journal, known.id)):
+    if known.status != RUNNING or store_of(journal).is_carried(db, known.id):
         return known
     return KnownRun(known.id, known.workflow, INTERRUPTED, *row[3:])
-
-
-def _is_carried(path: Path) -> bool:
-    if not path.exists():
-        return False
-    lock = FileLock(path)
-    if not lock.acquire(wait=False):
-        return True
-    lock.release()
-    return False

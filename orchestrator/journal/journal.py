@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,7 +12,6 @@ from typing import Self
 from anyio import CancelScope, to_thread
 
 from orchestrator.errors import DamagedError, JournalError
-from orchestrator.journal.database import open_to_read
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import (
     PAUSED,
@@ -25,9 +23,11 @@ from orchestrator.journal.history import (
 )
 from orchestrator.journal.kept import check_complete, check_outputs, records_of, request_of
 from orchestrator.journal.kept_run import KeptRun, RunRecord
+from orchestrator.journal.location import Location, store_of
 from orchestrator.journal.memo import MemoFile, RunMemo, delete_old, has_old
 from orchestrator.journal.recorder import RunRecorder, Unknown
 from orchestrator.journal.records import Key, Record
+from orchestrator.journal.store import Database
 from orchestrator.journal.writer import OnCommit, Writer
 
 logger = logging.getLogger("orchestrator")
@@ -69,17 +69,17 @@ class Journal:
         outputs: bool = True,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.location: Location = Path(path)
         self._keep_days, self._keep_runs, self._outputs = keep_days, keep_runs, outputs
         self._warn = warn
         self._writer: Writer | None = None
-        self._memo = MemoFile(self.path)
+        self._memo = MemoFile(self.location)
         self._is_open = False
         self._begun = 0
         self.on_commit: OnCommit = lambda _: None
 
     def __repr__(self) -> str:
-        return f"Journal({str(self.path)!r})"
+        return f"Journal({str(self.location)!r})"
 
     async def __aenter__(self) -> Self:
         """Open the file.
@@ -97,16 +97,15 @@ class Journal:
         return self
 
     def _opened(self) -> Writer:
-        writer = Writer(self.path, self.on_commit)
+        writer = Writer(self.location, self.on_commit)
         try:
             writer.open()
         except DamagedError as error:
             if self._warn is None:
                 raise
-            aside = self.path.with_name(f"{self.path.name}.damaged-{time.time():.0f}")
-            self.path.rename(aside)
-            self._warn(f"{error}; it was renamed to {aside.name}, and a new one begins")
-            writer = Writer(self.path, self.on_commit)
+            aside = store_of(self.location).set_aside()
+            self._warn(f"{error}; it was renamed to {aside}, and a new one begins")
+            writer = Writer(self.location, self.on_commit)
             writer.open()
         return writer
 
@@ -133,17 +132,17 @@ class Journal:
         Raises:
             JournalError: The file cannot be written.
         """
-        with reading(self.path) as db:
-            old = prunable(db, self.path, self._keep_days, self._keep_runs)
+        with reading(self.location) as db:
+            old = prunable(db, self.location, self._keep_days, self._keep_runs)
             has_more = has_old(db, self._keep_days)
         if not dry_run and (old or has_more):
-            writer = Writer(self.path)
-            writer.call(partial(self._delete, old))
-            writer.shrink()
+            session = store_of(self.location).session()
+            session.call(partial(self._delete, old))
+            session.shrink()
         return old
 
-    def _delete(self, old: list[str], db: sqlite3.Connection) -> None:
-        delete(db, self.path, old)
+    def _delete(self, old: list[str], db: Database) -> None:
+        delete(db, self.location, old)
         delete_old(db, self._keep_days)
 
     async def begin(
@@ -181,9 +180,9 @@ class Journal:
     async def _begin(
         self, record: RunRecord, records: Mapping[Key, Record], hiding: Hiding
     ) -> KeptRun:
-        kept = KeptRun(self._open_writer(), self.path, record.id, 1)
+        kept = KeptRun(self._open_writer(), record.id, 1)
         kept.record = record
-        await to_thread.run_sync(kept.take)
+        await to_thread.run_sync(kept.claim.begin)
         started = time.time()
         self._open_writer().put(
             kept.lease,
@@ -205,7 +204,7 @@ class Journal:
         self._give_memo(kept, hiding)
         await self._open_writer().flush()
         if (error := kept.recorder.error) is not None:
-            kept.free()
+            kept.claim.free()
             raise error
         return kept
 
@@ -224,9 +223,8 @@ class Journal:
         self, run: str, unknown: Unknown, hiding: Hiding, to_end: bool
     ) -> tuple[RunRecord, KeptRun]:
         writer = self._open_writer()
-        run = find(self.path, run).id
-        db = open_to_read(self.path)
-        try:
+        run = find(self.location, run).id
+        with reading(self.location) as db:
             rows = db.execute(f"select {_COLUMNS} from run where id=?", (run,))
             name, status, kind, origin, epoch, resumed, request, duration_ms = rows.fetchone()
             _check_open(run, status)
@@ -234,19 +232,17 @@ class Journal:
             added = lambda: records_of(db, run, "and kind='added'", restore)  # noqa: E731
             asked = request_of(request, added, restore)
             check_outputs(run, asked)
-            kept = KeptRun(writer, self.path, run, epoch + 1)
+            kept = KeptRun(writer, run, epoch + 1)
             # The time of a paused run is that of its result.
-            alive_s = kept.take(duration_ms / 1000 if status == PAUSED else None)
+            alive_s = kept.claim.take(duration_ms / 1000 if status == PAUSED else None)
             try:
                 if not to_end:  # of a run that another process carries, that is the error
                     check_complete(run, asked)
                 records = records_of(db, run, restore=restore)
-                writer.call(kept.take_over)
+                writer.session.call(kept.take_over, run)
             except BaseException:
-                kept.free()
+                kept.claim.free()
                 raise
-        finally:
-            db.close()
         kept.recorder = RunRecorder(
             writer,
             kept.lease,

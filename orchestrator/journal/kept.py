@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from orchestrator.engine.result import TaskResult
 from orchestrator.errors import JournalError
 from orchestrator.journal.hiding import mask
 from orchestrator.journal.history import reading
+from orchestrator.journal.location import Location
 from orchestrator.journal.records import Key, Record, Records
+from orchestrator.journal.store import Database
 
 Restore = Callable[[str], str]
 """Makes JSON text of the file what it was: `mask` for what is shown, or `Hiding.restore`."""
 
 
-def records_of(
-    db: sqlite3.Connection, run: str, which: str = "", restore: Restore = mask
-) -> Records:
+def records_of(db: Database, run: str, which: str = "", restore: Restore = mask) -> Records:
     """What is kept of a run."""
     columns = "kind, path, item, fallback, number, at, payload"
     rows = db.execute(f"select {columns} from record where run=? {which}", (run,)).fetchall()
@@ -34,7 +32,7 @@ def records_of(
     )
 
 
-def replies_of(journal: Path, run: str, restore: Restore) -> Records:
+def replies_of(journal: Location, run: str, restore: Restore) -> Records:
     """The replies to questions of a run. Raises `JournalError`."""
     with reading(journal) as db:
         return records_of(db, run, "and kind >= 'reply' and kind < 'replz'", restore)
@@ -94,7 +92,7 @@ def check_outputs(run: str, request: Mapping[str, Any]) -> None:
         raise JournalError(f"{why}, so nothing can go on from it: run the workflow again")
 
 
-def kept_request(journal: Path, run: str, restore: Restore = mask) -> dict[str, Any]:
+def kept_request(journal: Location, run: str, restore: Restore = mask) -> dict[str, Any]:
     """The workflow, inputs and settings of a run that there is.
 
     Raises:
@@ -106,7 +104,7 @@ def kept_request(journal: Path, run: str, restore: Restore = mask) -> dict[str, 
         return request_of(text, added, restore)
 
 
-def documents_of(journal: Path, run: str, restore: Restore = mask) -> KeptDocuments:
+def documents_of(journal: Location, run: str, restore: Restore = mask) -> KeptDocuments:
     """All that is kept of a run that there is.
 
     Raises:

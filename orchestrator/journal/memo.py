@@ -6,21 +6,22 @@ import json
 import sqlite3
 import threading
 import time
-from pathlib import Path
 
 from anyio import to_thread
 
 from orchestrator.documents.encode import to_json
 from orchestrator.engine.recorder import Memo, Remembered
 from orchestrator.errors import JournalError
-from orchestrator.journal.database import open_to_read
 from orchestrator.journal.hiding import Hiding
+from orchestrator.journal.location import Location, store_of
+from orchestrator.journal.store import Database
 from orchestrator.journal.writer import Lease, Writer
 
 _KEEP = """
 insert into memo values(?, ?, ?, ?)
 on conflict(key) do update set
-    at=excluded.at, expires=max(expires, excluded.expires), payload=excluded.payload
+    at=excluded.at, payload=excluded.payload,
+    expires=case when memo.expires > excluded.expires then memo.expires else excluded.expires end
 """
 # An answer from the future was kept before the clock was set back.
 _OLD = "from memo where expires<=? or at<=? or at>?"
@@ -29,9 +30,9 @@ _OLD = "from memo where expires<=? or at<=? or at>?"
 class MemoFile:
     """The answers in a file that has been opened to write; any thread may ask."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._db: sqlite3.Connection | None = None
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._db: Database | None = None
         self._lock = threading.Lock()
 
     def find(self, key: str, now: float, ttl_s: float) -> Remembered | None:
@@ -39,7 +40,7 @@ class MemoFile:
         try:
             with self._lock:
                 if self._db is None:
-                    self._db = open_to_read(self._path)
+                    self._db = store_of(self._location).open_to_read()
                 rows = self._db.execute("select at, payload from memo where key=?", (key,))
                 found = rows.fetchall()
             ((at, payload),) = found or ((now, None),)
@@ -85,14 +86,14 @@ class RunMemo(Memo):
         self._writer.put(self._lease, _KEEP, values)
 
 
-def has_old(db: sqlite3.Connection, keep_days: float) -> bool:
+def has_old(db: Database, keep_days: float) -> bool:
     """Whether any answer has expired, or is older than runs are kept."""
-    if not db.execute("select 1 from sqlite_master where name='memo'").fetchall():
+    if not db.execute(db.sql.has_memo).fetchall():
         return False  # the file is as an earlier version left it
     return bool(db.execute(f"select 1 {_OLD} limit 1", _moments(keep_days)).fetchall())
 
 
-def delete_old(db: sqlite3.Connection, keep_days: float) -> None:
+def delete_old(db: Database, keep_days: float) -> None:
     """Delete those answers, in a transaction that is open."""
     db.execute(f"delete {_OLD}", _moments(keep_days))
 

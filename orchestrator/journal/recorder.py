@@ -282,7 +282,7 @@ class RunRecorder(Recorder):
     async def read_replies(self) -> None:
         """Take over the replies that other processes have written."""
         try:
-            of_run = self._writer.path, self._lease.run, self.hiding.restore
+            of_run = self._writer.location, self._lease.run, self.hiding.restore
             found = await to_thread.run_sync(replies_of, *of_run)
         except JournalError:
             return  # `error` says why

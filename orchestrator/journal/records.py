@@ -21,7 +21,8 @@ from orchestrator.journal.documents import note_wrapped, waits_of
 NO_ITEM = -1
 TAKEN_OVER = 0.0  # when a record was made that another run has made: its calls are not of this one
 WRITE = "insert or replace into record values(?, ?, ?, ?, ?, ?, ?, ?)"
-WRITE_ONCE = "insert or ignore into record values(?, ?, ?, ?, ?, ?, ?, ?)"
+WRITE_ONCE = """insert into record(run, kind, path, item, fallback, number, at, payload)
+values(?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing"""
 
 
 class Key(NamedTuple):

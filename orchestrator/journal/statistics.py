@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 from orchestrator.errors import JournalError
 from orchestrator.journal.history import reading
+from orchestrator.journal.location import Location
+from orchestrator.journal.store import Sql
 from orchestrator.workflow.model import Workflow
 
 # The weight of the newest time: 0.2 to 0.3 is advised for moving means of this kind (Roberts, 1959;
@@ -22,12 +23,14 @@ RUNS = 20
 _RUNS = """select id, workflow, request from (
     select id, workflow, request, started from run where ended is not null
     order by workflow = ? desc, started desc limit ?) order by started"""
+
+
 # A task that had one call which succeeded at the first attempt; of a for_each, its items.
-_CALLS = """select path, avg(json_extract(payload, '$.duration_ms')) from record
+def _calls(sql: Sql) -> str:
+    return f"""select path, avg({sql.number("duration_ms")}) from record
     where run = ? and kind in ('task', 'item') and instr(path, '/') = 0
-    and json_extract(payload, '$.status') = 'success' and json_extract(payload, '$.attempts') = 1
-    and at > 0 and json_extract(payload, '$.recovered') is null
-    and json_extract(payload, '$.has_items') is null
+    and {sql.text("status")} = 'success' and {sql.number("attempts")} = 1
+    and at > 0 and {sql.text("recovered")} is null and {sql.text("has_items")} is null
     group by path"""
 
 
@@ -63,7 +66,7 @@ class Expected(NamedTuple):
     runs: int
 
 
-def measured(journal: Path, workflow: Workflow) -> Measured:
+def measured(journal: Location, workflow: Workflow) -> Measured:
     """What calls took in earlier runs.
 
     Only calls that succeeded at the first attempt count: the time of a call that failed, was
@@ -78,7 +81,7 @@ def measured(journal: Path, workflow: Workflow) -> Measured:
         for run, name, request in db.execute(_RUNS, (workflow.name, RUNS)).fetchall():
             tools = _tools(json.loads(request)["workflow"])
             by_tool: dict[str, list[float]] = defaultdict(list)
-            for task, took_ms in db.execute(_CALLS, (run,)).fetchall():
+            for task, took_ms in db.execute(_calls(db.sql), (run,)).fetchall():
                 by_tool[tools.get(task, "")].append(took_ms)
                 if name == workflow.name:
                     found.of_task[task, tools.get(task, "")].append(took_ms)
@@ -87,7 +90,7 @@ def measured(journal: Path, workflow: Workflow) -> Measured:
     return found
 
 
-def estimates(journal: Path, workflow: Workflow) -> dict[str, float]:
+def estimates(journal: Location, workflow: Workflow) -> dict[str, float]:
     """What each task is expected to take, seconds: the moving mean, to decide which goes first.
 
     Raises:
@@ -96,7 +99,7 @@ def estimates(journal: Path, workflow: Workflow) -> dict[str, float]:
     return measured(journal, workflow).times(workflow, _mean)
 
 
-def expected(journal: Path, workflow: Workflow) -> Expected:
+def expected(journal: Location, workflow: Workflow) -> Expected:
     """What each task is expected to take, for people; nothing if there is no journal yet."""
     try:
         found = measured(journal, workflow)
@@ -106,7 +109,7 @@ def expected(journal: Path, workflow: Workflow) -> Expected:
     return Expected(found.times(workflow, median), runs)
 
 
-def known_estimates(journal: Path, workflow: Workflow) -> dict[str, float]:
+def known_estimates(journal: Location, workflow: Workflow) -> dict[str, float]:
     """The same; empty if there is no journal yet, or it cannot be read."""
     try:
         return estimates(journal, workflow)

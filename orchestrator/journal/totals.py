@@ -8,22 +8,21 @@ from __future__ import annotations
 import json
 import math
 import re
-import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestrator.journal.history import reading
+from orchestrator.journal.location import Location
+from orchestrator.journal.store import Database
 
 _RUNS = """select id, workflow, status, duration_ms, request from run
-    where ended is not null and started >= ? and (? is null or workflow = ?)"""
-# One parse of a payload for all its members; a fallback has answered where `recovered` is set.
-_ENDED = """select run, kind, path, json_extract(payload, '$.status', '$.attempts',
-    '$.duration_ms', '$.waited_ms', '$.has_items', '$.recovered', '$.cached') from record
-    where kind in ('task', 'item') and at > 0"""  # what was taken over is of another run
-_OF_RUN = f"{_ENDED} and run = ?"
+    where ended is not null and started >= ?"""
+# A fallback has answered where `recovered` is set.
+_SAID = "status", "attempts", "duration_ms", "waited_ms", "has_items", "recovered", "cached"
+# What was taken over is of another run.
+_ENDED = "from record where kind in ('task', 'item') and at > 0"
 _ITEM = re.compile(r"\[\d+\](?=/|$)")
 _FEW = 1000  # runs: up to so many, their records are asked for one run after the other
 _CALLS = ("tool", "read", "prompt")
@@ -113,7 +112,7 @@ def most(totals: Mapping[_Name, Total]) -> list[tuple[_Name, Total]]:
     return sorted(totals.items(), key=lambda each: (-sum(each[1].times_ms), str(each[0])))
 
 
-def totals_of(journal: Path, *, since: float = 0.0, workflow: str | None = None) -> Totals:
+def totals_of(journal: Location, *, since: float = 0.0, workflow: str | None = None) -> Totals:
     """The totals of the runs that have ended.
 
     Args:
@@ -128,7 +127,9 @@ def totals_of(journal: Path, *, since: float = 0.0, workflow: str | None = None)
     with reading(journal) as db:
         runs: dict[str, tuple[str, Mapping[str, str]]] = {}
         tools: dict[str, Mapping[str, str]] = {}
-        for run, name, status, took_ms, request in db.execute(_RUNS, (since, workflow, workflow)):
+        query = _RUNS if workflow is None else f"{_RUNS} and workflow = ?"
+        values = (since,) if workflow is None else (since, workflow)
+        for run, name, status, took_ms, request in db.execute(query, values):
             for total in (totals.runs, totals.workflows[name]):
                 total.ended[status] += 1
                 if took_ms is not None:
@@ -145,12 +146,13 @@ def totals_of(journal: Path, *, since: float = 0.0, workflow: str | None = None)
     return totals
 
 
-def _records(db: sqlite3.Connection, runs: list[str]) -> Iterator[tuple[str, str, str, str]]:
+def _records(db: Database, runs: list[str]) -> Iterator[tuple[str, str, str, str]]:
+    query = f"select run, kind, path, {db.sql.members(*_SAID)} {_ENDED}"  # parses a payload once
     if len(runs) > _FEW:
-        yield from db.execute(_ENDED)
+        yield from db.execute(query)
         return
     for run in runs:
-        yield from db.execute(_OF_RUN, (run,))
+        yield from db.execute(f"{query} and run = ?", (run,))
 
 
 def _count(

@@ -7,13 +7,12 @@ SQLite: what a commit costs is the sync, however many rows it has.
 from __future__ import annotations
 
 import queue
-import sqlite3
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import anyio
@@ -21,14 +20,13 @@ from anyio.from_thread import run_sync
 from anyio.lowlevel import EventLoopToken, current_token
 
 from orchestrator.errors import JournalError
-from orchestrator.journal.database import open_to_write, unusable
-from orchestrator.journal.file_lock import FileLock
+from orchestrator.journal.location import Location, store_of
+from orchestrator.journal.store import Database
 
 MAX_BATCH = 1_000
 # Between commits another process gets its turn: without it one that writes all the time starves the
 # others.
 PAUSE_S = 0.002
-CHECKPOINT_PAGES = 1_000
 
 Values = Callable[[], tuple[object, ...]]
 OnCommit = Callable[[float], None]
@@ -68,34 +66,29 @@ class Writer:
     """Writes to a journal in a thread of its own.
 
     Args:
-        path: The file.
+        location: Where the journal is.
         on_commit: Receives how long each commit took, seconds, in the thread that writes; it must
             not raise.
 
     Attributes:
+        session: What it writes with.
         error: Why nothing can be written any more; None if all is well.
     """
 
-    def __init__(self, path: Path, on_commit: OnCommit = lambda _: None) -> None:
-        self.path, self._on_commit = path, on_commit
+    def __init__(self, location: Location, on_commit: OnCommit = lambda _: None) -> None:
+        self.location, self._on_commit = location, on_commit
+        self.session = store_of(location).session()
         self.error: JournalError | None = None
         self._queue: queue.SimpleQueue[Write | _Waiter | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
-        self._db: sqlite3.Connection | None = None
 
     def open(self) -> None:
-        """Open the file, which may take a moment, and start to write.
+        """Open the journal, which may take a moment, and start to write.
 
         Raises:
-            JournalError: The file cannot be used.
+            JournalError: It cannot be used.
         """
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._turn():
-                self._db = open_to_write(self.path)
-                self._db.execute("pragma wal_autocheckpoint=0")  # it would come without the lock
-        except OSError as error:
-            raise unusable(self.path, error) from None
+        self.session.open()
         self._thread.start()
 
     def put(self, lease: Lease, statement: str, values: Values) -> None:
@@ -109,51 +102,11 @@ class Writer:
         await waiter.done.wait()
 
     def close(self) -> None:
-        """Write what was put so far, and close the file."""
+        """Write what was put so far, and close the journal."""
         self._queue.put(None)
         if self._thread.ident is not None:
             self._thread.join()
-        if self._db is not None:
-            with suppress(OSError, sqlite3.Error), self._turn():
-                self._db.close()
-            self._db = None
-
-    def call(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """Do something at once, in a transaction of its own.
-
-        Raises:
-            JournalError: It failed.
-        """
-        with self._own_connection() as db:
-            db.execute("begin immediate")
-            try:
-                work(db)
-                db.execute("commit")
-            finally:
-                if db.in_transaction:
-                    db.execute("rollback")
-
-    def shrink(self) -> None:
-        """Give the space of what was deleted back to the disk, after the thread ended."""
-        with self._own_connection() as db:
-            db.executescript("pragma incremental_vacuum")  # `execute` would free one page
-            db.execute("pragma wal_checkpoint(truncate)").fetchall()
-
-    @contextmanager
-    def _own_connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection beside that of the thread, opened and closed while nobody else writes."""
-        try:
-            with self._turn(), closing(open_to_write(self.path)) as db:
-                yield db
-        except (OSError, sqlite3.Error) as error:
-            raise unusable(self.path, error) from None
-
-    def _turn(self) -> AbstractContextManager[None]:
-        """Nobody else writes in the block, in this process or another.
-
-        Each block has a lock of its own: two threads that shared one could lose its descriptor.
-        """
-        return FileLock(self.path.with_name(f"{self.path.name}.lock")).holding()
+        self.session.close()
 
     def _run(self) -> None:
         open_ended = True
@@ -168,34 +121,20 @@ class Writer:
                 time.sleep(PAUSE_S)
 
     def _commit(self, writes: list[Write]) -> None:
-        db = self._db
-        assert db is not None
-        began = time.perf_counter()
         try:
-            with self._turn():
-                db.execute("begin immediate")
-                for lease in {write.lease for write in writes}:
-                    _check(db, lease)
-                for write in writes:
-                    if write.lease.error is None:
-                        db.execute(write.statement, write.values())
-                db.execute("commit")
-                self._on_commit(time.perf_counter() - began)
-                self._checkpoint(db)
-        except (OSError, sqlite3.Error) as error:
-            self.error = unusable(self.path, error)
+            self._on_commit(self.session.commit(partial(_write, writes)))
+        except self.session.errors as error:
+            self.error = self.session.error_of(error)
         except Exception as bug:  # the thread must not end: others wait for it
             self.error = JournalError(f"a bug in the journal: {type(bug).__name__}: {bug}")
-        finally:
-            # A full disk has rolled back everything already.
-            if db.in_transaction:
-                db.execute("rollback")
 
-    def _checkpoint(self, db: sqlite3.Connection) -> None:
-        wal = self.path.with_name(f"{self.path.name}-wal")
-        with suppress(FileNotFoundError):
-            if wal.stat().st_size > CHECKPOINT_PAGES * 4096:
-                db.execute("pragma wal_checkpoint(passive)").fetchall()
+
+def _write(writes: list[Write], db: Database) -> None:
+    for lease in {write.lease for write in writes}:
+        _check(db, lease)
+    for write in writes:
+        if write.lease.error is None:
+            db.execute(write.statement, write.values())
 
 
 def _wake(waiters: list[_Waiter]) -> None:
@@ -213,7 +152,7 @@ def _set_all(waiters: list[_Waiter]) -> None:
         waiter.done.set()
 
 
-def _check(db: sqlite3.Connection, lease: Lease) -> None:
+def _check(db: Database, lease: Lease) -> None:
     """Give a lease an error if another process has taken over its run."""
     found = db.execute("select epoch from run where id=?", (lease.run,)).fetchone()
     if found is not None and found[0] != lease.epoch:

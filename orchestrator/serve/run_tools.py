@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from anyio import to_thread
@@ -27,6 +26,7 @@ from orchestrator.journal import answers, history
 from orchestrator.journal.history import OPEN
 from orchestrator.journal.kept import documents_of, kept_request, planned
 from orchestrator.journal.kept_run import ask_to_end
+from orchestrator.journal.location import Location
 from orchestrator.serve.answers import Answer, Asked
 from orchestrator.serve.carried import Carried
 from orchestrator.serve.inline import preview, size_of
@@ -81,7 +81,7 @@ class RunTools:
 
     def _latest(self) -> list[dict[str, Any]]:
         active = {run: {"run_id": run, "status": history.RUNNING} for run in self._carried.active}
-        if (path := self._engine.journal_path) is None:
+        if (path := self._engine.journal_location) is None:
             return [*active.values(), *self._carried.latest(_LATEST)]
         return [
             {"run_id": run.id, "workflow": run.workflow, "status": run.status}
@@ -96,7 +96,7 @@ class RunTools:
             return Answer({"run_id": run_id, "status": "cancelling"})
         document = await self._document(run_id)
         run_id, status = document["run_id"], document["status"]
-        if (path := self._engine.journal_path) is not None:
+        if (path := self._engine.journal_location) is not None:
             if status == history.RUNNING:
                 ask_to_end(path, run_id)
                 return Answer({"run_id": run_id, "status": "cancelling"})
@@ -187,26 +187,28 @@ class RunTools:
             JournalError: There is no such run.
         """
         kept = self._carried.document(run_id)
-        if kept is not None and (kept["status"] not in OPEN or self._engine.journal_path is None):
+        if kept is not None and (
+            kept["status"] not in OPEN or self._engine.journal_location is None
+        ):
             return kept  # a run that waits may have gone on elsewhere
         return await to_thread.run_sync(_from_journal, self._journal(run_id), run_id)
 
     async def _check_settled(self, document: Mapping[str, Any], task: str) -> None:
         """Raises a `JournalError` if it is a task of the run that has not settled."""
-        path, run_id = self._engine.journal_path, document["run_id"]
+        path, run_id = self._engine.journal_location, document["run_id"]
         if path is None or task in document["tasks"]:
             return
         if task in planned(await to_thread.run_sync(kept_request, path, run_id)):
             why = f"run {run_id} is {document['status']}"
             raise JournalError(f"task {quoted(task)} has not settled: {why}; see run_status")
 
-    def _journal(self, run_id: str = "") -> Path:
-        if (path := self._engine.journal_path) is None:
+    def _journal(self, run_id: str = "") -> Location:
+        if (path := self._engine.journal_location) is None:
             raise JournalError(f"unknown run {quoted(run_id)}: {_HELD}")
         return path
 
 
-def _from_journal(path: Path, run_id: str) -> dict[str, Any]:
+def _from_journal(path: Location, run_id: str) -> dict[str, Any]:
     known = history.find(path, run_id, _LISTER)
     kept = documents_of(path, known.id)
     tasks = {task: result.to_dict() for task, result in kept.tasks.items()}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -23,6 +22,7 @@ from orchestrator.errors import JournalError, OrchestratorError
 from orchestrator.journal import answers
 from orchestrator.journal.history import OPEN, RUNNING
 from orchestrator.journal.kept_run import ask_to_end
+from orchestrator.journal.location import Location
 from orchestrator.journal.recorder import Unknown
 from orchestrator.ui.view import known
 
@@ -43,7 +43,7 @@ class Actions:
         ended: The runs that ended because this process does.
     """
 
-    def __init__(self, journal: Path, make: Callable[[str], Orchestrator]) -> None:
+    def __init__(self, journal: Location, make: Callable[[str], Orchestrator]) -> None:
         self._journal, self._make = journal, make
         self._group: TaskGroup | None = None
         self.carried: dict[str, Run] = {}

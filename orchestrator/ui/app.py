@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -20,6 +19,7 @@ from starlette.routing import Route
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import quoted
 from orchestrator.errors import JournalError, OrchestratorError, UnknownTaskError
+from orchestrator.journal.location import Location
 from orchestrator.ui import overview, picture, story, task, values, view
 from orchestrator.ui.actions import Actions
 from orchestrator.ui.guard import Guard, Keys
@@ -46,7 +46,7 @@ class Page:
         closing: Ends the streams.
     """
 
-    journal: Path
+    journal: Location
     actions: Actions
     servers: Callable[[], Awaitable[dict[str, Any]]]
     hide: Hide = field(default=lambda value: value)

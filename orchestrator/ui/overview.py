@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from orchestrator.journal import history
 from orchestrator.journal.history import RUNNING, KnownRun, reading
-from orchestrator.ui.view import files_of, stamp
+from orchestrator.journal.location import Location, store_of
 
 PAGE = 50
 MAX_PAGE = 500
-_PROGRESS = """select json_array_length(request, '$.workflow.tasks')
-    + coalesce(json_array_length(request, '$.workflow.finally'), 0),
+_PROGRESS = """select {tasks} + coalesce({last}, 0),
     (select count(*) from record where run=id and kind='task' and instr(path, '/')=0)
     from run where id=?"""
 
 
 def listed(
-    journal: Path, *, status: str = "", workflow: str = "", text: str = "", before: str = ""
+    journal: Location, *, status: str = "", workflow: str = "", text: str = "", before: str = ""
 ) -> dict[str, Any]:
     """A page of the runs; `next` is the run before which the next page begins.
 
     Raises:
         JournalError: The journal cannot be read.
     """
-    if not journal.exists():  # it is made by the first run
+    if not store_of(journal).exists():  # it is made by the first run
         return {"runs": [], "next": None, "workflows": []}
     found = history.page(
         journal,
@@ -43,16 +41,19 @@ def listed(
     }
 
 
-def sign(journal: Path) -> object:
+def sign(journal: Location) -> object:
     """What changes whenever the list may have changed."""
-    carried = journal.with_name(f"{journal.name}.runs")  # a run that is killed writes nothing
-    return *map(stamp, files_of(journal)), stamp(carried)
+    return store_of(journal).sign()
 
 
-def _row(journal: Path, run: KnownRun) -> dict[str, Any]:
+def _row(journal: Location, run: KnownRun) -> dict[str, Any]:
     row = run.to_dict()
     if run.status == RUNNING:
         with reading(journal) as db:
-            total, settled = db.execute(_PROGRESS, (run.id,)).fetchone()
+            tasks, last = (
+                db.sql.array_length("request", "workflow", part) for part in ("tasks", "finally")
+            )
+            query = _PROGRESS.format(tasks=tasks, last=last)
+            total, settled = db.execute(query, (run.id,)).fetchone()
         row["progress"] = [settled, max(total, settled)]
     return row

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -22,6 +21,7 @@ from orchestrator.daemon.place import Place
 from orchestrator.documents.text import cut
 from orchestrator.journal import history, live
 from orchestrator.journal.history import DAY_S, RUNNING
+from orchestrator.journal.location import Location, store_of
 from orchestrator.journal.totals import Total, Totals, totals_of
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server
@@ -60,7 +60,7 @@ class Servers:
         configured: Reads what the files say as of now; called in a thread.
     """
 
-    def __init__(self, journal: Path, configured: Callable[[], Configured]) -> None:
+    def __init__(self, journal: Location, configured: Callable[[], Configured]) -> None:
         self._journal, self._configured = journal, configured
         self._totals, self._counted_at = Totals(), 0.0
 
@@ -101,7 +101,7 @@ class Servers:
     def _known_totals(self) -> Totals:
         """The totals of the last days."""
         now = time.time()
-        if now - self._counted_at > FRESH_S and self._journal.exists():
+        if now - self._counted_at > FRESH_S and store_of(self._journal).exists():
             self._totals = totals_of(self._journal, since=now - DAYS * DAY_S)
             self._counted_at = now
         return self._totals
@@ -109,7 +109,7 @@ class Servers:
     def _in_flight(self) -> Counter[str]:
         """How many calls each server works on, for all runs of the journal."""
         found: Counter[str] = Counter()
-        if not self._journal.exists():
+        if not store_of(self._journal).exists():
             return found
         for run in history.page(self._journal, status=RUNNING, limit=MAX_RUNNING):
             live.watch(self._journal, run.id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from orchestrator.durable import workflow_of
@@ -16,6 +15,7 @@ from orchestrator.explain.sentences import step_words
 from orchestrator.explain.story import Story
 from orchestrator.journal.history import KnownRun
 from orchestrator.journal.kept import documents_of
+from orchestrator.journal.location import Location
 from orchestrator.report.run_history import RunHistory
 from orchestrator.report.run_page import page
 
@@ -23,7 +23,7 @@ MAX_STEPS = 200
 MAX_WAITS = 50
 
 
-def told(journal: Path, run: KnownRun) -> dict[str, Any]:
+def told(journal: Location, run: KnownRun) -> dict[str, Any]:
     """What decided how long a run took, as far as it has come, and its longest waits.
 
     Raises:
@@ -47,7 +47,7 @@ def _step(step: Step) -> dict[str, Any]:
     return step.to_dict() | {"path": step.span.where, "words": step_words(step)}
 
 
-def report(journal: Path, run: KnownRun, hide: Callable[[Any], Any]) -> str:
+def report(journal: Location, run: KnownRun, hide: Callable[[Any], Any]) -> str:
     """The report of a run that has ended, as one HTML file.
 
     Raises:

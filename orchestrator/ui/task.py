@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from orchestrator.engine.outcome import Failure
@@ -16,7 +14,9 @@ from orchestrator.errors import UnknownTaskError
 from orchestrator.journal import glance
 from orchestrator.journal.hiding import mask
 from orchestrator.journal.history import KnownRun, reading
+from orchestrator.journal.location import Location
 from orchestrator.journal.records import NO_ITEM, Key, Records
+from orchestrator.journal.store import Database
 from orchestrator.report.run_failure import arguments_of
 from orchestrator.ui.values import part_at
 from orchestrator.ui.view import Asked, asked_of, task_of
@@ -69,7 +69,7 @@ class Looked:
         UnknownTaskError: There is none.
     """
 
-    def __init__(self, db: sqlite3.Connection, run: KnownRun, path: str) -> None:
+    def __init__(self, db: Database, run: KnownRun, path: str) -> None:
         self._db, self._run = db, run
         self._asked = asked_of(db, run.id)
         self.place = Place.of(self._asked, path)
@@ -120,7 +120,7 @@ class Looked:
         return self.result.output
 
 
-def detail(journal: Path, run: KnownRun, path: str) -> dict[str, Any]:
+def detail(journal: Location, run: KnownRun, path: str) -> dict[str, Any]:
     """What the page shows of a task or an item.
 
     Raises:
@@ -153,7 +153,7 @@ def detail(journal: Path, run: KnownRun, path: str) -> dict[str, Any]:
     }
 
 
-def _state(db: sqlite3.Connection, run: str, looked: Looked) -> dict[str, Any] | None:
+def _state(db: Database, run: str, looked: Looked) -> dict[str, Any] | None:
     place, result = looked.place, looked.result
     if place.item is None:
         return glance.states(db, run, place.within, [place.task.id]).get(place.task.id)
@@ -206,14 +206,14 @@ def _definition(workflow: Mapping[str, Any], place: Place) -> Any:
     return None
 
 
-def items(journal: Path, run: KnownRun, path: str) -> list[dict[str, Any]]:
+def items(journal: Location, run: KnownRun, path: str) -> list[dict[str, Any]]:
     """The items of a `for_each` that have settled. Raises as `detail` does."""
     with reading(journal) as db:
         place = Place.of(asked_of(db, run.id), path)
         return glance.items(db, run.id, place.path)
 
 
-def value(journal: Path, run: KnownRun, path: str, part: str) -> Any:
+def value(journal: Location, run: KnownRun, path: str, part: str) -> Any:
     """A part of a task, of `PARTS`; of the run itself, if the path is empty.
 
     Raises:
@@ -226,7 +226,7 @@ def value(journal: Path, run: KnownRun, path: str, part: str) -> Any:
         return _of_run(db, run, part)
 
 
-def _of_run(db: sqlite3.Connection, run: KnownRun, part: str) -> Any:
+def _of_run(db: Database, run: KnownRun, part: str) -> Any:
     if part == "output":
         (text,) = db.execute("select result from run where id=?", (run.id,)).fetchone()
         return json.loads(mask(text))["output"] if text else None

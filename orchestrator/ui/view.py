@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from orchestrator.documents.encode import to_json
@@ -25,6 +23,8 @@ from orchestrator.journal import glance, history, live
 from orchestrator.journal.hiding import mask
 from orchestrator.journal.history import OPEN, RUNNING, KnownRun, reading
 from orchestrator.journal.kept import records_of, request_of
+from orchestrator.journal.location import Location, store_of
+from orchestrator.journal.store import Database
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import Plan, TaskPlan
 
@@ -71,13 +71,13 @@ def _loaded(text: str) -> Asked:
     return Asked(request, workflow_of(request["workflow"]) if has_tasks else None)
 
 
-def asked_of(db: sqlite3.Connection, run: str) -> Asked:
+def asked_of(db: Database, run: str) -> Asked:
     """What a run that there is was asked for."""
     (text,) = db.execute("select request from run where id=?", (run,)).fetchone()
     return _asked(db, run, text)
 
 
-def _asked(db: sqlite3.Connection, run: str, text: str) -> Asked:
+def _asked(db: Database, run: str, text: str) -> Asked:
     asked = _loaded(text)
     if asked.workflow is None:
         grown = request_of(text, lambda: records_of(db, run, "and kind='added'"))
@@ -85,13 +85,13 @@ def _asked(db: sqlite3.Connection, run: str, text: str) -> Asked:
     return asked
 
 
-def plan_of(journal: Path, run: KnownRun, within: str = "") -> Plan | None:
+def plan_of(journal: Location, run: KnownRun, within: str = "") -> Plan | None:
     """The plan of a level; None if it has no task yet. Raises as `snapshot` does."""
     with reading(journal) as db:
         return asked_of(db, run.id).plan(within)
 
 
-def inputs_of(journal: Path, run: KnownRun) -> dict[str, Any]:
+def inputs_of(journal: Location, run: KnownRun) -> dict[str, Any]:
     """The inputs of a run: the `schemas` of all that there are, and the `values` of this run."""
     with reading(journal) as db:
         asked = asked_of(db, run.id)
@@ -99,7 +99,7 @@ def inputs_of(journal: Path, run: KnownRun) -> dict[str, Any]:
     return {"schemas": schemas, "values": asked.request["inputs"]}
 
 
-def snapshot(journal: Path, run: KnownRun, within: str = "") -> dict[str, Any]:
+def snapshot(journal: Location, run: KnownRun, within: str = "") -> dict[str, Any]:
     """All that the page shows of a level of a run at first.
 
     Raises:
@@ -168,7 +168,7 @@ def shown(questions: Iterable[Question]) -> list[dict[str, Any]]:
     return [each.to_dict() for each in questions]
 
 
-def activity(journal: Path, run: str, within: str) -> dict[str, Any]:
+def activity(journal: Location, run: str, within: str) -> dict[str, Any]:
     """What a run does now: its calls by the task of a level that they belong to."""
     seen = live.seen(journal, run)
     if seen is None:
@@ -211,7 +211,7 @@ class Watch:
         moment: What was written after it is new.
     """
 
-    def __init__(self, journal: Path, run: str, within: str, moment: int) -> None:
+    def __init__(self, journal: Location, run: str, within: str, moment: int) -> None:
         self._journal, self._run, self._within = journal, run, within
         self.moment = moment
         self._row: tuple[Any, ...] | None = None
@@ -224,7 +224,7 @@ class Watch:
         """What has changed since the last look; None if nothing has."""
         live.watch(self._journal, self._run)
         beats = live.beats(self._journal, self._run)
-        sign = beats, *map(stamp, self._files())
+        sign = beats, store_of(self._journal).sign(self._run)
         if sign == self._sign or self._is_gone:
             return None
         self._sign = sign
@@ -243,11 +243,7 @@ class Watch:
             self._add(db, change)
         return change | {"status": row[0]}
 
-    def _files(self) -> Iterable[Path]:
-        beside = live.lock_path(self._journal, self._run)
-        yield from (*files_of(self._journal), beside.with_name(f"{beside.name}.live"))
-
-    def _add(self, db: sqlite3.Connection, change: dict[str, Any]) -> None:
+    def _add(self, db: Database, change: dict[str, Any]) -> None:
         found = glance.changes(db, self._run, self.moment)
         if not found.paths:
             return
@@ -267,21 +263,7 @@ class Watch:
             change["questions"] = self._asked = asked
 
 
-def files_of(journal: Path) -> tuple[Path, Path]:
-    """The files of a journal of which one changes whenever anything is written."""
-    return journal, journal.with_name(f"{journal.name}-wal")
-
-
-def stamp(path: Path) -> tuple[int, int] | None:
-    """What changes whenever a file does; None if there is none."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_mtime_ns, status.st_size
-
-
-def known(journal: Path, name: str) -> KnownRun:
+def known(journal: Location, name: str) -> KnownRun:
     """The run with this id. Raises `JournalError`."""
     if not name.isascii() or not name.isalnum():
         raise JournalError(f"unknown run {quoted(name)}")

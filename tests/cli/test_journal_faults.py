@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.journal import writer as writing
-from orchestrator.journal.database import VERSION, open_to_write
+from orchestrator.journal import file_session
+from orchestrator.journal.database import VERSION, SqliteConnection, open_to_write
 from tests.cli.test_journal import Said, echo, journal, said
 from tests.conftest import Write
 
@@ -27,7 +27,7 @@ def interrupted(path: Path, *settled_not: str) -> None:
 def test_a_full_disk_stops_what_may_do_harm_and_no_more(
     journal: Path, said: Said, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def opened(path: Path) -> sqlite3.Connection:
+    def opened(path: Path) -> SqliteConnection:
         db = open_to_write(path)
         db.execute("pragma max_page_count=50")
         return db
@@ -41,7 +41,7 @@ def test_a_full_disk_stops_what_may_do_harm_and_no_more(
         echo("read", 3, depends_on=["large"]),
         max_concurrency=1,
     )  # fmt: skip
-    monkeypatch.setattr(writing, "open_to_write", opened)
+    monkeypatch.setattr(file_session, "open_to_write", opened)
     code, document, err = said("run", flow, "--json")
     monkeypatch.undo()
     assert code == 1

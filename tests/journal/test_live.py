@@ -12,6 +12,7 @@ import pytest
 
 from orchestrator import Activity, Orchestrator, RunState
 from orchestrator.journal import glance, live
+from orchestrator.journal.file_store import FileClaim, lock_path, tell
 from orchestrator.journal.history import reading
 
 pytestmark = pytest.mark.anyio
@@ -37,18 +38,18 @@ def age(path: Path, by_s: float) -> None:
 def test_nothing_is_written_unless_somebody_looks(journal: Path) -> None:
     calls = [Activity("a", None, "s:t", 0, None, "a slot"), Activity("b", 2, "s:t", 1, 5.0, "")]
     state = RunState(1, 3, tuple(calls), at_ms=9.0)
-    lock = live.lock_path(journal, "r")
+    lock = lock_path(journal, "r")
     assert live.beats(journal, "r") is False
     live.watch(journal, "r")  # nobody carries it
-    live.tell(journal, "r", lambda: state)
+    tell(journal, "r", lambda: state)
     assert live.seen(journal, "r") is None
     lock.parent.mkdir()
     lock.touch()
     assert live.beats(journal, "r") is True
-    live.tell(journal, "r", lambda: state)
+    tell(journal, "r", lambda: state)
     assert live.seen(journal, "r") is None
     live.watch(journal, "r")
-    live.tell(journal, "r", lambda: state)
+    tell(journal, "r", lambda: state)
     seen = live.seen(journal, "r")
     assert seen is not None
     assert (seen["at_ms"], seen["calls"], seen["by_server"]) == (9.0, 2, {"s": 1})
@@ -56,9 +57,9 @@ def test_nothing_is_written_unless_somebody_looks(journal: Path) -> None:
     age(lock.with_name("r.live"), live.FRESH_S + 1)
     assert live.seen(journal, "r") is None
     age(lock.with_name("r.watched"), live.WATCHED_S + 1)
-    live.tell(journal, "r", lambda: state)
+    tell(journal, "r", lambda: state)
     assert live.seen(journal, "r") is None
-    live.forget(journal, "r")
+    FileClaim(journal, "r").end(is_kept=False)
     assert [path.name for path in lock.parent.iterdir()] == ["r"]
 
 
@@ -80,7 +81,7 @@ async def test_a_run_that_is_watched_tells_what_it_does(
                     await anyio.sleep(0.01)
             assert [call["task"] for call in seen["running"]] == ["c"]
             run.answer("c", "yes")
-        left = {path.name for path in live.lock_path(journal, "x").parent.iterdir()}
+        left = {path.name for path in lock_path(journal, "x").parent.iterdir()}
         assert left == set()
 
 

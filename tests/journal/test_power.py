@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from anyio import to_thread
 
-from orchestrator.journal import writer as writing
+from orchestrator.journal import file_session
 from orchestrator.journal.database import VERSION, open_to_write
 from orchestrator.journal.records import WRITE, Key
 from orchestrator.journal.writer import Lease, Writer
@@ -39,7 +39,7 @@ async def written(
     monkeypatch.setattr(
         sqlite3, "connect", lambda path, **_: power.Connection(path, vfs.name, synchronous)
     )
-    monkeypatch.setattr(writing, "CHECKPOINT_PAGES", 20)
+    monkeypatch.setattr(file_session, "CHECKPOINT_PAGES", 20)
     chance, lease, count = random.Random(SEED), Lease("r", 1), 0
     waits: list[tuple[int, int]] = []
     writer = Writer(path)

@@ -16,6 +16,7 @@ from anyio import from_thread, to_thread
 
 from orchestrator.errors import DamagedError, JournalError
 from orchestrator.journal.database import APPLICATION_ID, VERSION, open_to_read, open_to_write
+from orchestrator.journal.file_session import FileSession
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import RunRecord
 from orchestrator.journal.writer import Lease, Writer
@@ -112,8 +113,9 @@ async def test_a_full_disk_fails_all_that_waits_and_loses_nothing_from_before(
         writer.put(lease, RUN, tuple)
         writer.put(lease, INSERT, lambda: ("before",))
         await writer.flush()
-        assert writer._db is not None
-        writer._db.execute("pragma max_page_count=16")
+        assert isinstance(writer.session, FileSession)
+        assert writer.session.db is not None
+        writer.session.db.execute("pragma max_page_count=16")
         writer.put(lease, INSERT, lambda: ("x" * 1_000_000,))
         await writer.flush()
         assert "the disk is full" in str(writer.error)
@@ -137,11 +139,11 @@ async def test_a_journal_has_to_be_open(tmp_path: Path) -> None:
         assert kept is not None
         with pytest.raises(JournalError, match="carried by another process: process"):
             await journal.resume("r", "ask")
-        kept.free()
+        kept.claim.free()
         again, resumed = await journal.resume("last", "ask")
         assert again == record
         assert resumed.recorder.resumed == 1
-        resumed.free()
+        resumed.claim.free()
         with pytest.raises(JournalError, match="unknown run"):
             await journal.resume("x", "ask")
 

@@ -12,9 +12,8 @@ import pytest
 
 from orchestrator import Question
 from orchestrator.journal.file_lock import FileLock
-from orchestrator.journal.kept_run import asked_path
-from orchestrator.journal.live import lock_path
-from orchestrator.journal.writer import Writer
+from orchestrator.journal.file_store import asked_path, lock_path
+from orchestrator.journal.location import store_of
 from orchestrator.serve.forms import form_of, message_of, value_in
 from orchestrator.serve.inline import preview, size_of
 from orchestrator.serve.results import fitted, light
@@ -115,7 +114,7 @@ async def test_a_run_of_another_process_is_asked_to_end(tmp_path: Path) -> None:
     async with opened(tmp_path) as toolset:
         run_id = (await toolset.call("parallel_execute", {"tasks": TWO})).document["run_id"]
     change = f"update run set status='running', ended=null, result=null where id='{run_id}'"
-    Writer(journal).call(lambda db: db.execute(change).close())
+    store_of(journal).session().call(lambda db: db.execute(change))
     lock = FileLock(lock_path(journal, run_id))
     assert lock.acquire(wait=False)
     try:
@@ -133,7 +132,7 @@ async def test_an_interrupted_run_says_what_has_not_settled_and_who_goes_on(tmp_
     async with opened(tmp_path) as toolset:
         run_id = (await toolset.call("parallel_execute", ASKING)).document["run_id"]
     change = f"update run set status='running', ended=null, result=null where id='{run_id}'"
-    Writer(tmp_path / "runs.db").call(lambda db: db.execute(change).close())
+    store_of(tmp_path / "runs.db").session().call(lambda db: db.execute(change))
     async with opened(tmp_path) as toolset:
         shown = (await toolset.call("run_status", {"run_id": run_id})).document
         assert shown["status"] == "interrupted"

@@ -14,8 +14,7 @@ from mock_servers import text as texts
 from orchestrator import JournalError, Orchestrator
 from orchestrator.journal import history
 from orchestrator.journal.file_lock import FileLock
-from orchestrator.journal.kept_run import asked_path
-from orchestrator.journal.live import lock_path
+from orchestrator.journal.file_store import asked_path, lock_path
 from orchestrator.ui.actions import Actions
 from tests.ui.browser import opened
 from tests.ui.test_page import pretend_running, ran

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from orchestrator import Orchestrator, Question, RunResult
-from orchestrator.journal import live
+from orchestrator.journal.file_store import lock_path
 from orchestrator.journal.journal import Journal
 from orchestrator.ui import picture
 from orchestrator.workflow.model import Workflow
@@ -129,7 +129,7 @@ async def test_a_run_that_another_process_carries_shows_how_far_it_is(journal: P
     async with opened(journal) as browser:
         (run,) = (await browser.get("runs"))["runs"]
         assert run["status"] == "interrupted"
-        lock = live.lock_path(journal, result.run_id)
+        lock = lock_path(journal, result.run_id)
         lock.parent.mkdir(exist_ok=True)
         from orchestrator.journal.file_lock import FileLock
 

@@ -98,7 +98,7 @@ def test_the_command_prints_the_link_and_opens_a_browser(
     assert [each["name"] for each in seen[3]["servers"]] == (["a"] if is_there else [])
     if is_there:
         run = page.actions._make(_only_run(journal))
-        assert run.journal_path == journal
+        assert run.journal_location == journal
     seen.clear()
     assert main(["ui", "--journal", str(journal), "--no-browser"]) == 0
     assert isinstance(seen[0], Page)

@@ -11,7 +11,7 @@ import pytest
 
 from mock_servers import text as texts
 from orchestrator.daemon.place import Place
-from orchestrator.journal import live
+from orchestrator.journal.file_store import lock_path
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
@@ -68,7 +68,7 @@ async def test_calls_of_earlier_runs_and_of_those_that_go_on_are_counted(
     assert (title["tool"], title["description"]) == ("text:title", "Makes a title.")
     assert (title["total"]["count"], other["total"]) == (2, None)
     pretend_running(journal, run)
-    beside = live.lock_path(journal, run)
+    beside = lock_path(journal, run)
     beside.parent.mkdir(exist_ok=True)
     running = [type("Run", (), {"id": run})]
     monkeypatch.setattr("orchestrator.journal.history.page", lambda *_, **__: running)
