@@ -4,6 +4,7 @@ Rule: what is written is proved by running it against what was recorded; what is
 
 - `transcript` reads recorded tool calls.
 - `kept_runs` reads those of runs in a journal.
+- `reads` says what the plan of such a run reads where.
 - `origins` finds where the values in their arguments came from.
 - `loops` finds calls that do the same for each item of a list.
 - `learn` writes the workflow, and proves it.

@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 
+from orchestrator.authoring.reads import planned
 from orchestrator.authoring.transcript import ToolCall, Transcript
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.documents.text import counted
@@ -69,6 +70,9 @@ class _Again:
         self._run, self._request, self._records = run, kept.request, kept.records
         self._calls: list[tuple[float, int, ToolCall]] = []
         self._failed: list[str] = []
+        self._workflow = workflow_of(self._request["workflow"])
+        added = any(key.kind == "added" for key in self._records)
+        self._grew = added or bool(self._request.get("grew"))
 
     def transcript(self) -> Transcript:
         """Its calls in the order in which they were made then."""
@@ -82,8 +86,7 @@ class _Again:
         )
 
         async def execute() -> None:
-            workflow = workflow_of(self._request["workflow"])
-            await Run(workflow, self._answer, settings, inputs=inputs).execute()
+            await Run(self._workflow, self._answer, settings, inputs=inputs).execute()
 
         anyio.run(execute, **INSTANT)
         calls = [call for _, _, call in sorted(self._calls, key=lambda each: each[:2])]
@@ -104,7 +107,8 @@ class _Again:
                 return outcome.output
             raise CallError("not_recorded", f"{call.where} has no answer in the journal")
         attempt.wrapped = bool(document.get("wrapped"))
-        made = ToolCall(call.target, call.arguments, outcome.output)
+        where = planned(self._workflow.plan, call, self._run, grew=self._grew)
+        made = ToolCall(call.target, call.arguments, outcome.output, where)
         self._calls.append((document["started_ms"] or 0.0, len(self._calls), made))
         return outcome.output
 

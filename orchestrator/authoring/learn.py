@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.authoring.loops import Item, Step, find_loops, refs_in
-from orchestrator.authoring.origins import Mixed, Ref, find_origins, in_order
+from orchestrator.authoring.origins import Computed, Doubt, Mixed, Ref, find_origins, in_order
 from orchestrator.authoring.transcript import Transcript
 from orchestrator.client import Orchestrator
 from orchestrator.documents.jsonpath import Path, format_path
@@ -181,10 +181,7 @@ class _Writer:
         return self._declared(step) is False
 
     def _doubts(self) -> Iterator[str]:
-        for call, path, places in self._found.doubts:
-            task = self._places[call][0]
-            others = [self._reference(place) for place in places]
-            yield f"{task}: argument {_name_of(path)} is equal to {listed(others, 5, ' and ')}"
+        yield from dict.fromkeys(map(self._said, self._found.doubts))
         for name, value in self._inputs.items():
             yield f"input {quoted(name)} has the default {value!r}: is it one?"
         for id_, step in zip(self._ids, self._steps, strict=True):
@@ -203,6 +200,16 @@ class _Writer:
         if self._transcript.failed:
             failed = listed(self._transcript.failed, 10)
             yield f"calls that failed are left out: {failed}"
+
+    def _said(self, doubt: Doubt | Computed) -> str:
+        at = f"{self._places[doubt.call][0]}: argument {_name_of(doubt.path)}"
+        if isinstance(doubt, Computed):
+            givers = dict.fromkeys(self._places[call][0] for call in doubt.givers)
+            return (
+                f"{at} was computed from {listed(givers, 5, ' and ')}, and is now the value of then"
+            )
+        others = listed(dict.fromkeys(map(self._reference, doubt.others)), 5, " and ")
+        return f"{at} is taken from {self._reference(doubt.taken)}; {others} is equal"
 
     def _prove(self, learned: Learned) -> None:
         """Run the workflow against the recorded answers, and compare what it got."""

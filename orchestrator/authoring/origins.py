@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.authoring.reads import without_items
 from orchestrator.authoring.transcript import ToolCall
 from orchestrator.documents.jsonpath import Path, PlaceMissingError, follow
 from orchestrator.schema.tool import canonical_json
@@ -14,6 +16,7 @@ from orchestrator.schema.tool import canonical_json
 # Shorter texts and smaller numbers are in many results by chance.
 MIN_TEXT, MIN_INSIDE, MIN_NUMBER = 3, 4, 10
 COMMON = frozenset({"true", "false", "null", "none", "yes", "success", "error", "done"})
+POSSIBLE, READ = 1, 2  # an equal value; one of a task that the plan reads there, or more
 MAX_PARTS = 200  # earlier texts that are looked for inside of one argument
 
 
@@ -34,16 +37,46 @@ class Mixed:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """An argument whose value is in several results.
+
+    Attributes:
+        call: The call that it is an argument of.
+        path: The argument.
+        taken: The place that is taken for its origin.
+        others: The other places.
+    """
+
+    call: int
+    path: Path
+    taken: Ref
+    others: list[Ref]
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """An argument that the plan computes of the answers to other calls, as no reference does."""
+
+    call: int
+    path: Path
+    givers: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """The arguments of each call with references in them, and what is not sure about them."""
 
     arguments: list[Any]
-    doubts: list[tuple[int, Path, list[Ref]]]  # a call, an argument, and all places it is equal to
+    doubts: list[Doubt | Computed]
 
 
 def find_origins(calls: Sequence[ToolCall]) -> Found:
-    """Replace what came from earlier results by references to these."""
-    finder = _Finder()
+    """Replace what came from earlier results by references to these.
+
+    Where the plan of a call is known, what it reads there is the origin, and an answer of the same
+    run that it does not read is none.
+    """
+    finder = _Finder(calls)
     arguments = []
     for number, call in enumerate(calls):
         given = call.arguments.items()  # the whole object is no value that can be a reference
@@ -81,17 +114,22 @@ def in_order(calls: Sequence[ToolCall]) -> list[ToolCall]:
 
 
 class _Finder:
-    def __init__(self) -> None:
-        self.doubts: list[tuple[int, Path, list[Ref]]] = []
+    def __init__(self, calls: Sequence[ToolCall]) -> None:
+        self.doubts: list[Doubt | Computed] = []
+        self._calls = calls
         self._places: dict[bytes, list[Ref]] = {}  # by the JSON of a value
         self._texts: dict[str, list[Ref]] = {}
         self._lists: list[tuple[Ref, list[Any]]] = []  # of objects
         self._results: dict[str, list[tuple[int, Any]]] = {}  # by tool
+        self._of_tasks: dict[tuple[str, str], list[int]] = {}  # by run and task, the last one first
         self._literals: set[bytes] = set()  # what was an argument before it was in any result
 
     def add(self, number: int, call: ToolCall) -> None:
         """Know the result of a call."""
         self._results.setdefault(call.tool, []).append((number, call.result))
+        if call.planned is not None:
+            task = call.planned.run, without_items(call.planned.task)
+            self._of_tasks.setdefault(task, []).insert(0, number)
         for path, value in _parts(call.result, ()):
             place = Ref(number, path)
             if _is_telling(value):
@@ -104,59 +142,135 @@ class _Finder:
 
     def resolve(self, value: Any, call: int, path: Path) -> Any:
         """A value of an argument, with references."""
+        if (read := self._read(value, call, path)) is not None:
+            return read
         if _is_telling(value):
             text = canonical_json(value)
-            places = self._places.get(text)
-            if places is not None and text not in self._literals:
-                return self._best(places, call, path)
-            if places is None and not isinstance(value, dict | list):
+            places = self._places.get(text, [])
+            origin = self._origin(places, call, path, is_literal=text in self._literals)
+            if origin is not None:
+                return origin
+            if not isinstance(value, dict | list):
                 self._literals.add(text)
         if isinstance(value, dict):
             return {name: self.resolve(each, call, (*path, name)) for name, each in value.items()}
         if isinstance(value, list):
-            taken = self._taken(value)
+            taken = self._taken(value, call, path)
             if taken is not None:
                 return taken
-            return self._gathered(value) or [
+            return self._gathered(value, call, path) or [
                 self.resolve(each, call, (*path, at)) for at, each in enumerate(value)
             ]
-        return self._mixed(value) if isinstance(value, str) else value
+        mixed = self._mixed(value, call, path) if isinstance(value, str) else value
+        refs = mixed.parts if isinstance(mixed, Mixed) else ()
+        if left := self._givers(call, path) - {ref.call for ref in refs if isinstance(ref, Ref)}:
+            self.doubts.append(Computed(call, path, sorted(left)))
+        return mixed
 
-    def _best(self, places: list[Ref], call: int, path: Path) -> Ref:
-        """The place that most likely is meant: of the same name, and of the latest call."""
-        named = [place for place in places if place.path[-1:] == path[-1:]]
-        best = max(named or places, key=lambda place: (place.call, -len(place.path)))
-        others = {place.call for place in (named or places)} - {best.call}
+    def _givers(self, call: int, path: Path) -> set[int]:
+        """The calls whose answers the plan reads for an argument, each by its last turn."""
+        planned = self._calls[call].planned
+        if planned is None:
+            return set()
+        tasks = {without_items(read.task) for read in planned.at(path)}
+        of_tasks = (self._of_tasks.get((planned.run, task), ())[:1] for task in tasks)
+        return set().union(*of_tasks)
+
+    def _read(self, value: Any, call: int, path: Path) -> Ref | None:
+        """The very place that the plan reads, whatever the value is."""
+        planned = self._calls[call].planned
+        if planned is None:
+            return None
+        text, found = canonical_json(value), list[Ref]()
+        for read in planned.at(path):
+            for number in self._of_tasks.get((planned.run, without_items(read.task)), ()):
+                giver = self._calls[number]
+                assert giver.planned is not None
+                below = giver.planned.below(read)
+                if below is None or not giver.planned.gives(read, below):
+                    continue
+                with suppress(PlaceMissingError):
+                    if canonical_json(follow(giver.result, below)) == text:
+                        found.append(Ref(number, below))
+                        break  # an earlier one is another turn of it
+        return found[0] if len(found) == 1 else None
+
+    def _origin(
+        self, places: list[Ref], call: int, path: Path, *, is_literal: bool = False
+    ) -> Ref | None:
+        """The place that most likely is meant: what the plan reads, or else the nearest name.
+
+        Of several, that of the latest call; None if it is none of them.
+        """
+        ranks = {place: self._rank(place, call, path) for place in places}
+        best = max(ranks.values(), default=0)
+        if best < (READ if is_literal else POSSIBLE):
+            return None
+        likely = [place for place in places if ranks[place] == best]
+        taken = max(likely, key=lambda each: (*self._nearness(each, path), -len(each.path)))
+        others = [each for each in likely if not self._is_same(each, taken)]
         if others:
-            self.doubts.append((call, path, places))
-        return best
+            self.doubts.append(Doubt(call, path, taken, others))
+        return taken
 
-    def _taken(self, value: list[Any]) -> Ref | None:
+    def _rank(self, place: Ref, call: int, path: Path) -> int:
+        """How sure it is that an argument is that place, by the plan of the call."""
+        planned, giver = self._calls[call].planned, self._calls[place.call].planned
+        if planned is None or giver is None or planned.run != giver.run:
+            return POSSIBLE
+        reads = planned.at(path)
+        if read := max((giver.gives(each, place.path) for each in reads), default=0):
+            return READ + read
+        return POSSIBLE if planned.grew and not reads else 0
+
+    def _nearness(self, place: Ref, path: Path) -> tuple[int, int]:
+        """How near the name of a place is to that of an argument, and how late it was known."""
+        wanted = _names(path)[-1:]
+        names = _names((*place.path, *(place.each or ())))
+        if names[-1:] == wanted:
+            return 2, place.call
+        of_whole = _joined((self._calls[place.call].tool, *names))
+        is_part = bool(names) and of_whole.endswith(_joined(wanted) or of_whole + " ")
+        return int(is_part), place.call
+
+    def _is_same(self, one: Ref, other: Ref) -> bool:
+        """Whether two places are of one call, or of two turns of one."""
+        mine, others = self._calls[one.call].planned, self._calls[other.call].planned
+        return one.call == other.call or (
+            mine is not None
+            and others is not None
+            and (mine.run, mine.task, mine.item) == (others.run, others.task, others.item)
+        )
+
+    def _taken(self, value: list[Any], call: int, path: Path) -> Ref | None:
         """The list of results of which one property of each item is this array."""
         if len(value) < 2 or any(isinstance(each, dict | list) for each in value):
             return None
-        for place, items in reversed(self._lists):
-            if len(items) == len(value):
-                for name in items[0]:
-                    if all(name in item for item in items) and value == [i[name] for i in items]:
-                        return Ref(place.call, place.path, (name,))
-        return None
+        places = [
+            Ref(place.call, place.path, (name,))
+            for place, items in self._lists
+            if len(items) == len(value)
+            for name in items[0]
+            if all(name in item for item in items) and value == [item[name] for item in items]
+        ]
+        return self._origin(places, call, path)
 
-    def _gathered(self, value: list[Any]) -> list[Ref] | None:
+    def _gathered(self, value: list[Any], call: int, path: Path) -> list[Ref] | None:
         """The same place in the results of all calls of a tool, of which this is the array."""
         if len(value) < 2 or not _is_telling(value):
             return None
         for results in self._results.values():
             if len(results) == len(value):
-                for path, first in _parts(results[0][1], ()):
+                for place, first in _parts(results[0][1], ()):
+                    refs = [Ref(number, place) for number, _ in results]
                     if first == value[0] and all(
-                        _at(result, path) == each
-                        for each, (_, result) in zip(value, results, strict=True)
+                        _at(result, place) == each and self._rank(ref, call, path)
+                        for each, (_, result), ref in zip(value, results, refs, strict=True)
                     ):
-                        return [Ref(number, path) for number, _ in results]
+                        return refs
         return None
 
-    def _mixed(self, text: str) -> Any:
+    def _mixed(self, text: str, call: int, path: Path) -> Any:
         inside = [known for known in self._texts if known != text and known in text]
         inside = sorted(inside, key=len, reverse=True)[:MAX_PARTS]
         if not inside:
@@ -164,12 +278,22 @@ class _Finder:
         whole_words = "|".join(rf"(?<!\w){re.escape(each)}(?!\w)" for each in inside)
         parts, end = list[str | Ref](), 0
         for found in re.finditer(whole_words, text):
-            if canonical_json(found[0]) in self._literals:
-                continue
-            parts += [text[end : found.start()], self._texts[found[0]][-1]]
-            end = found.end()
+            is_literal = canonical_json(found[0]) in self._literals
+            origin = self._origin(self._texts[found[0]], call, path, is_literal=is_literal)
+            if origin is not None:
+                parts += [text[end : found.start()], origin]
+                end = found.end()
         parts.append(text[end:])
         return Mixed(tuple(part for part in parts if part != "")) if end else text
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    return tuple(step for step in path if isinstance(step, str))
+
+
+def _joined(names: Iterable[str]) -> str:
+    """Names as one word, in which `order.id`, `order_id` and `orderId` are the same."""
+    return re.sub(r"[\W_]+", "", "".join(names)).casefold()
 
 
 def _is_telling(value: Any) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.authoring.reads import Planned
 from orchestrator.documents.files import read_text
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.text import alternatives, quoted
@@ -24,6 +25,7 @@ class ToolCall:
     tool: str  # server:tool
     arguments: Mapping[str, Any]
     result: Any
+    planned: Planned | None = field(default=None, compare=False)  # where a plan was run
 
 
 @dataclass(frozen=True, slots=True)

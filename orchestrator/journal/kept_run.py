@@ -33,6 +33,7 @@ class RunRecord:
         kind: `run`, `retry` or `fork`; `origin` is then the run that it follows.
         hold: What waits until the plan is complete, if it still grows.
         limits: The limits of its servers then, by server, without what is the default.
+        grew: Whether its tasks were added while it went on.
     """
 
     id: str
@@ -44,6 +45,7 @@ class RunRecord:
     origin: str | None = None
     hold: str | None = None
     limits: Mapping[str, Any] | None = None
+    grew: bool = False
 
     def request(self, hiding: Hiding, *, outputs: bool) -> str:
         """What the row of the run has; without outputs no inputs, as nobody can go on with it."""
@@ -51,7 +53,7 @@ class RunRecord:
         document = {part: getattr(self, part) for part in parts} | {"outputs": outputs}
         if not outputs:
             document["inputs"] = {}
-        more = {"hold": self.hold, "limits": self.limits}
+        more = {"hold": self.hold, "limits": self.limits, "grew": self.grew}
         document |= {name: each for name, each in more.items() if each}
         return hiding.hide(to_json(document))
 
@@ -84,7 +86,7 @@ class KeptRun:
     def complete(self, workflow: Mapping[str, Any]) -> None:
         """Keep the whole of a plan that has grown, in place of what it began with."""
         recorder, run = self.recorder, self.lease.run
-        record = replace(self.record, workflow=workflow, hold=None)
+        record = replace(self.record, workflow=workflow, hold=None, grew=True)
 
         def values() -> tuple[object, ...]:
             return record.request(recorder.hiding, outputs=recorder.keeps_outputs), run

@@ -112,7 +112,7 @@ def test_what_is_not_sure_is_said() -> None:
     ]
     found = learn(Transcript(calls, ["s:broken"]))
     assert found.doubts == [
-        "c: argument key is equal to $OUTPUT[a].key and $OUTPUT[b].key",
+        "c: argument key is taken from $OUTPUT[b].key; $OUTPUT[a].key is equal",
         "input \"who\" has the default 'Ann': is it one?",
         "whether tools write is not known of a, b, c: where their order matters, add depends_on",
         "calls that failed are left out: s:broken",
