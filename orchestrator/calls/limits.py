@@ -47,6 +47,7 @@ class Slots:
         self._queues: dict[object, list[tuple[Priority, int, Entry]]] = {}
         self._waiters: dict[object, Entry] = {}
         self._asked = 0
+        self._refused = 0  # how often the first in the queue found too few slots free
         # The waiter that serves the queue, one turn of the event loop after a slot is free.
         self._giver: Entry | None = None
 
@@ -88,8 +89,8 @@ class Slots:
         weight: int = 1,
         who: object = None,
         group: object = None,
-    ) -> None:
-        """Acquire `weight` slots at once; wait until they are free.
+    ) -> bool:
+        """Acquire `weight` slots at once; wait until they are free. Whether others had them.
 
         A waiter for many is not overtaken by those behind it that want few. Groups take turns, and
         in its group the smaller `priority` goes first. `who` is the key for `abandon`.
@@ -97,10 +98,11 @@ class Slots:
         Raises:
             AbandonedError: `abandon` was called for `who`.
         """
-        waiter = _Waiter(weight)
+        waiter, refused = _Waiter(weight), self._refused
+        is_late = self._held + weight > self.limit
         self._queue(waiter, priority, who, group)
         try:
-            while not waiter.is_served:
+            while not waiter.served:
                 await waiter.woken.wait()
                 if waiter is self._giver:
                     for _ in range(self.patience):
@@ -110,9 +112,11 @@ class Slots:
                         self._give()
                 if waiter.is_gone:
                     raise AbandonedError
+            # Who was not served with all that could be, since others went first, was late, too.
+            return is_late or waiter.served > refused + 1
         except BaseException:
             # Cancelled: a slot that was handed over in the same turn must not be lost.
-            if waiter.is_served:
+            if waiter.served:
                 self._held -= weight
             else:
                 self._wanted -= weight
@@ -136,7 +140,7 @@ class Slots:
     def abandon(self, who: object) -> None:
         """Have the waiter `who` raise `AbandonedError`; cheaper than a cancel scope for each."""
         entry = self._waiters.get(who)
-        if entry is not None and not entry.is_served:
+        if entry is not None and not entry.served:
             entry.is_gone = True
             entry.wake()
 
@@ -171,7 +175,10 @@ class Slots:
     def _serve_first(self) -> Entry | None:
         """Hand the first in the queue its slots, if enough are free."""
         first = self._first()
-        if first is None or self._held + first.weight > self.limit:
+        if first is None:
+            return None
+        if self._held + first.weight > self.limit:
+            self._refused += 1
             return None
         group, queue = next(iter(self._queues.items()))
         heapq.heappop(queue)
@@ -179,16 +186,21 @@ class Slots:
             self._queues[group] = self._queues.pop(group)
         self._held += first.weight
         self._wanted -= first.weight
-        first.is_served = True
+        first.served = self._refused + 1
         return first
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """An entry in the queue of `Slots` that wants `weight` of them."""
+    """An entry in the queue of `Slots` that wants `weight` of them.
+
+    Attributes:
+        served: After how many refusals of those slots, counted from 1, it got them; 0 before.
+        is_gone: Whether it has given up.
+    """
 
     weight: int
-    is_served: bool = field(default=False, init=False)
+    served: int = field(default=0, init=False)
     is_gone: bool = field(default=False, init=False)
 
     def wake(self) -> None:
@@ -241,19 +253,22 @@ class Rate:
 
     async def acquire(
         self, priority: Priority = FIRST, *, who: object = None, group: object = None
-    ) -> None:
+    ) -> bool:
         """Wait until a start is allowed, and block all other starts until `release`.
+
+        Whether others started before, so that it had to wait.
 
         Raises:
             AbandonedError: `abandon` was called for `who`.
         """
-        await self._turn.acquire(priority, who=who, group=group)
+        is_late = await self._turn.acquire(priority, who=who, group=group)
         self._first = who
         try:
             with anyio.CancelScope() as self._sleep:
                 while (wait_s := self._wait_s()) > 0:
+                    is_late = True
                     await anyio.sleep(wait_s)
-                return
+                return is_late
             raise AbandonedError
         except BaseException:
             self._turn.release()

@@ -179,7 +179,7 @@ class _Lock(Slots):
 
     def is_granted(self, who: object) -> bool:
         """Whether a waiter goes on in the next turn of the event loop."""
-        return who in self._waiters and self._waiters[who].is_served
+        return who in self._waiters and bool(self._waiters[who].served)
 
 
 class _Waits:

@@ -77,10 +77,9 @@ async def _call_in_slots(
             attempt.end_by = limit
             if on_wait is not None:
                 limit.tell(partial(on_wait, call, attempt))
-            is_busy = limit.is_busy()
-            await limit.acquire(call.priority, who=attempt, group=group)
+            is_late = await limit.acquire(call.priority, who=attempt, group=group)
             held.append(limit)
-            if is_busy:
+            if is_late:
                 since = attempt.note_wait(limit.cause, since)
         note_starts(held)
         attempt.waited_s += anyio.current_time() - asked_at

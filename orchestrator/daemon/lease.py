@@ -45,8 +45,8 @@ class Lease(Slots):
 
     async def acquire(  # all of them, so that there is no `weight`
         self, priority: Priority = FIRST, _: int = 1, who: object = None, group: object = None
-    ) -> None:
-        """Acquire all of them; as `Slots.acquire`."""
+    ) -> bool:
+        """Acquire all of them; as `Slots.acquire`, but only the pool knows who had them before."""
         call, self._who = self._call, who
         given = {"server": call.server, "tool": call.tool, "writes": call.writes}
         with anyio.CancelScope() as self._waiting:
@@ -58,7 +58,7 @@ class Lease(Slots):
                 self._warm.lose()
                 await self._acquire_own(priority, group)
             self._waiting = None
-            return
+            return True
         raise AbandonedError
 
     async def _acquire_own(self, priority: Priority, group: object) -> None:

@@ -78,6 +78,9 @@ class Recorder(Protocol):
     trace: str
     """What named the run in the first process that traced it; "" if none did."""
 
+    origin_trace: str
+    """The same of the run that it is a retry or a fork of."""
+
     memo: Memo | None
     """Has the answers of earlier calls; None: there are none, and none are kept."""
 

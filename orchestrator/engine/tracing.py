@@ -18,11 +18,12 @@ class Tracing(Protocol):
     """Traces runs. None of this raises."""
 
     def run(
-        self, workflow: str, run_id: str, schedule: str, first: str
+        self, workflow: str, run_id: str, schedule: str, first: str, origin: str
     ) -> AbstractContextManager[Trace]:
         """A run, while the block runs.
 
-        `first` is what named it in the first process that traced it; "" in that process.
+        `first` is what named it in the first process that traced it; "" in that process. `origin`
+        is the same of the run that it is a retry or a fork of.
         """
 
 
@@ -38,7 +39,8 @@ def traced(
     if tracing is None:
         yield
         return
-    with tracing.run(*about, "" if recorder is None else recorder.trace) as trace:
+    before = ("", "") if recorder is None else (recorder.trace, recorder.origin_trace)
+    with tracing.run(*about, *before) as trace:
         emitter.trace = trace
         if recorder is not None and trace.identity:
             recorder.note_trace(trace.identity)

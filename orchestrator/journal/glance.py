@@ -6,6 +6,7 @@ A glance at a run of 10,000 tasks reads no output of any of them.
 from __future__ import annotations
 
 import json
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -30,40 +31,62 @@ _OF_RUN = "from record where run=? and kind"
 _KEY = ", ".join(Key._fields)
 _BETWEEN = "(kind between 'question ' and 'question~' or kind between 'reply ' and 'reply~')"
 _SOME = 500  # values of a statement
-_BACK = 64  # records
+_BACK = (0, 1, 8, 64, 512, 4096)  # how far before the last record those are that a moment names
 
 
 class Changes(NamedTuple):
     """What was written of a run since a moment.
 
     Attributes:
-        paths: What it is about; also of some that was written just before.
+        paths: What it is about; of more than that if records were withdrawn.
         moment: The moment now.
         has_added: Whether tasks were added to its plan.
     """
 
     paths: list[str]
-    moment: int
+    moment: str
     has_added: bool
 
 
-def moment(db: Database, run: str) -> int:
+def moment(db: Database, run: str) -> str:
     """The moment of what was written last of a run."""
-    row = db.execute(f"select max({db.sql.moment}) from record where run=?", (run,)).fetchone()
-    return int(row[0] or 0)
+    query = f"select max({db.sql.moment}) from record where run=?"
+    (last,) = db.execute(query, (run,)).fetchone()
+    return _moment(db, last or 0)
 
 
-def changes(db: Database, run: str, since: int) -> Changes:
-    """What was written since a moment."""
+def _moment(db: Database, last: int) -> str:
+    """The numbers of some records, up to that of the last one, each with a checksum.
+
+    The number of a record that is withdrawn may be given to the next one, so a number alone names
+    no moment. But as long as one record stays, all that come later have higher numbers than it.
+    """
+    found = _checksums(db, [last - back for back in _BACK])
+    return ",".join(f"{number}.{checksum}" for number, checksum in found.items())
+
+
+def changes(db: Database, run: str, since: str) -> Changes:
+    """What was written since a moment; all that there is since what is no moment of this file."""
+    told = dict(each.partition(".")[::2] for each in since.split(","))
+    known = {int(each): said for each, said in told.items() if each.isdecimal() and len(each) < 16}
+    found = _checksums(db, list(known)[: len(_BACK)])
+    last = max((number for number, said in found.items() if known[number] == said), default=0)
     # The plus keeps SQLite from reading all records of the run by their key.
-    # The number of a record that is withdrawn is given to the next one: look back a little.
     moment, plain = db.sql.moment, db.sql.plain
-    added = f"max(case when kind='added' and {moment}>? then 1 else 0 end)"
-    which = f"path, max({moment}), {added}"
+    which = f"path, max({moment}), max(case when kind='added' then 1 else 0 end)"
     query = f"select {which} from record where {plain}run=? and {moment}>? group by path"
-    rows = db.execute(query, (since, run, since - _BACK)).fetchall()
-    last = max((row[1] for row in rows), default=since)
-    return Changes([row[0] for row in rows], last, any(row[2] for row in rows))
+    rows = db.execute(query, (run, last)).fetchall()
+    now = _moment(db, max(row[1] for row in rows)) if rows else since
+    return Changes([row[0] for row in rows], now, any(row[2] for row in rows))
+
+
+def _checksums(db: Database, numbers: list[int]) -> dict[int, str]:
+    """The checksums of the records with these numbers, as far as there are any."""
+    marks = ", ".join("?" * len(numbers)) or "null"
+    number = db.sql.moment
+    query = f"select {number}, run, {_KEY}, at from record where {number} in ({marks})"
+    rows = db.execute(query, numbers).fetchall()
+    return {number: f"{zlib.crc32(repr(each).encode()):08x}" for number, *each in rows}
 
 
 def states(

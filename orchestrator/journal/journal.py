@@ -21,7 +21,13 @@ from orchestrator.journal.history import (
     prunable,
     reading,
 )
-from orchestrator.journal.kept import check_complete, check_outputs, records_of, request_of
+from orchestrator.journal.kept import (
+    check_complete,
+    check_outputs,
+    records_of,
+    request_of,
+    trace_of,
+)
 from orchestrator.journal.kept_run import KeptRun, RunRecord
 from orchestrator.journal.location import Location, store_of
 from orchestrator.journal.memo import MemoFile, RunMemo, delete_old, has_old
@@ -200,6 +206,9 @@ class Journal:
         kept.recorder = RunRecorder(
             self._open_writer(), kept.lease, records, keeps_outputs=self._outputs, hiding=hiding
         )
+        if record.origin is not None:
+            about = self.location, record.origin
+            kept.recorder.origin_trace = await to_thread.run_sync(trace_of, *about)
         kept.recorder.copy(records)
         self._give_memo(kept, hiding)
         await self._open_writer().flush()

@@ -38,6 +38,12 @@ def replies_of(journal: Location, run: str, restore: Restore) -> Records:
         return records_of(db, run, "and kind >= 'reply' and kind < 'replz'", restore)
 
 
+def trace_of(journal: Location, run: str) -> str:
+    """What named a run in the first process that traced it; "" if none did."""
+    with reading(journal) as db:
+        return records_of(db, run, "and kind='trace'").trace()
+
+
 @dataclass(frozen=True, slots=True)
 class KeptDocuments:
     """All that is kept of a run.

@@ -31,6 +31,10 @@ RUN_STATUS = "orchestrator.run.status"
 RUN_REASON = "orchestrator.run.reason"
 SCHEDULE = "orchestrator.run.schedule"
 RESUMED = "orchestrator.run.resumed"
+# Of a link to another trace: what has become of the run there.
+LINK = "orchestrator.link"
+TAKEN_UP = "resumed"  # this process goes on with it
+REUSES = "reused"  # this is a retry or a fork of it
 TASK = "orchestrator.task.id"
 ITEM = "orchestrator.task.item"
 STATUS = "orchestrator.task.status"

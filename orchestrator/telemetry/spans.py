@@ -40,8 +40,8 @@ class RunTracing(Tracing):
     def __init__(self, tracer: Tracer, meters: Meters, hide: Hide) -> None:
         self._tracer, self._meters, self._hide = tracer, meters, hide
 
-    def run(self, workflow: str, run_id: str, schedule: str, first: str) -> _Current:
-        """See `Tracing`. A run that was taken up is a trace of its own, linked to the first."""
+    def run(self, workflow: str, run_id: str, schedule: str, first: str, origin: str) -> _Current:
+        """See `Tracing`. A run that goes on with another is a trace of its own, linked to that."""
         root = self._root()
         name = root.text(workflow)
         about: dict[str, str | bool] = {
@@ -50,10 +50,11 @@ class RunTracing(Tracing):
             names.RUN_ID: run_id,
             names.SCHEDULE: schedule,
         }
-        links = None
-        if (linked := _named(first)) is not None:
-            # A link, and no parent: the first process may have been gone for days.
-            links, about[names.RESUMED] = [Link(linked)], True
+        # Links, and no parents: those processes may have been gone for days.
+        linked = {names.TAKEN_UP: _named(first), names.REUSES: _named(origin)}
+        links = [Link(to, {names.LINK: why}) for why, to in linked.items() if to is not None]
+        if linked[names.TAKEN_UP] is not None:
+            about[names.RESUMED] = True
         return _Current(root.below(names.RUN_SPAN.format(name), about, links))
 
     def single(self) -> Trace:

@@ -195,14 +195,14 @@ class _Routes:
     async def run_events(self, request: Request) -> Response:
         journal, asked = self._page.journal, request.query_params
         # A browser that connects again says what it has seen last.
-        since = request.headers.get("last-event-id") or asked.get("after", "0")
+        since = request.headers.get("last-event-id") or asked.get("after", "")
         try:
             run = await to_thread.run_sync(view.known, journal, request.path_params["run"])
         except OrchestratorError as error:
             return self._error(error)
-        watch = view.Watch(journal, run.id, _within(request), _number(since))
+        watch = view.Watch(journal, run.id, _within(request), since)
 
-        def look() -> tuple[int, dict[str, Any]] | None:
+        def look() -> tuple[str, dict[str, Any]] | None:
             change = watch.look()
             return None if change is None else (watch.moment, self._page.hide(change))
 
@@ -212,15 +212,15 @@ class _Routes:
         """Says that the list may have changed, at most once a second."""
         journal, seen = self._page.journal, [overview.sign(self._page.journal)]
 
-        def look() -> tuple[int, dict[str, Any]] | None:
+        def look() -> tuple[str, dict[str, Any]] | None:
             if (sign := overview.sign(journal)) == seen[-1]:
                 return None
             seen[:] = [sign]
-            return 0, {"changed": True}
+            return "0", {"changed": True}
 
         return self._stream(look)
 
-    def _stream(self, look: Callable[[], tuple[int, dict[str, Any]] | None]) -> Response:
+    def _stream(self, look: Callable[[], tuple[str, dict[str, Any]] | None]) -> Response:
         from orchestrator.ui.stream import events
 
         body = events(look, self._page.closing)

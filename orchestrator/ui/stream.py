@@ -14,7 +14,7 @@ LOOK_S = 0.25
 SILENT_S = 15.0  # after so long a comment is sent: a connection that has ended is noticed
 _AGAIN = b"retry: 1000\n\n"  # milliseconds until the browser connects again
 
-Look = Callable[[], tuple[int, dict[str, Any]] | None]
+Look = Callable[[], tuple[str, dict[str, Any]] | None]
 """What has changed since the last look, with the moment of it; called in a thread."""
 
 

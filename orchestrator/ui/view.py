@@ -211,7 +211,7 @@ class Watch:
         moment: What was written after it is new.
     """
 
-    def __init__(self, journal: Location, run: str, within: str, moment: int) -> None:
+    def __init__(self, journal: Location, run: str, within: str, moment: str) -> None:
         self._journal, self._run, self._within = journal, run, within
         self.moment = moment
         self._row: tuple[Any, ...] | None = None
@@ -245,9 +245,9 @@ class Watch:
 
     def _add(self, db: Database, change: dict[str, Any]) -> None:
         found = glance.changes(db, self._run, self.moment)
+        self.moment = found.moment
         if not found.paths:
             return
-        self.moment = found.moment
         names = {
             _first(path[len(self._within) :])[0]
             for path in found.paths
@@ -256,8 +256,8 @@ class Watch:
         states = glance.states(db, self._run, self._within, sorted(names))
         change["states"] = {n: each for n, each in states.items() if self._sent.get(n) != each}
         self._sent |= states
-        if found.has_added:
-            change["reload"] = True
+        if found.has_added or (self._within and self._within[:-1] in found.paths):
+            change["reload"] = True  # what is inside of a task is forgotten when it begins anew
         asked = shown(glance.questions(db, self._run))
         if asked != self._asked:
             change["questions"] = self._asked = asked

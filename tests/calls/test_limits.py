@@ -14,8 +14,12 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.calls.call import Attempt, Call
+from orchestrator.calls.causes import Cause
 from orchestrator.calls.limits import AbandonedError, Rate, Slots
 from orchestrator.calls.locks import Locks
+from orchestrator.calls.middleware import with_slots
+from orchestrator.calls.policy import ServerPolicy
 
 pytestmark = pytest.mark.anyio
 
@@ -61,6 +65,44 @@ async def test_who_asks_at_the_same_moment_is_served_by_priority() -> None:
     assert held.most == 1
     assert slots.idle
     assert repr(slots) == "Slots(1 of 1 free, 0 wanted)"
+
+
+async def test_who_had_to_wait_for_others_is_told_so_even_if_it_asked_first() -> None:
+    slots, late = Slots(1), dict[str, bool]()
+
+    async def one(who: str, priority: float) -> None:
+        late[who] = await slots.acquire((priority,))
+        await anyio.sleep(1)
+        slots.release()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(one, "c", 3)  # it asks when the slot is free
+        group.start_soon(one, "a", 1)
+        group.start_soon(one, "b", 2)
+    assert late == {"a": False, "b": True, "c": True}
+    async with anyio.create_task_group() as group:
+        group.start_soon(one, "alone", 1)
+    assert late["alone"] is False
+
+
+async def test_a_wait_for_a_free_limit_of_a_server_is_noted_where_another_call_goes_first() -> None:
+    cause = Cause("server_limit", "s")
+    policy = ServerPolicy(slots=Slots(1, cause))
+    waits: dict[str, Any] = {}
+
+    async def answer(call: Call, attempt: Attempt) -> None:
+        waits[call.task] = [(cause, waited_s) for cause, _, waited_s in attempt.waits]
+        await anyio.sleep(2)
+
+    caller = with_slots(answer, {"s": policy}, None)
+
+    async def make(task: str, priority: float) -> None:
+        await caller(Call(task, "s", "t", {}, priority=(priority,)), Attempt())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(make, "short", 2)
+        group.start_soon(make, "long", 1)
+    assert waits == {"long": [], "short": [(cause, 2.0)]}
 
 
 async def test_who_wants_many_is_not_overtaken_by_those_who_want_few() -> None:

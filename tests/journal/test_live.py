@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from orchestrator import Activity, Orchestrator, RunState
 from orchestrator.journal import glance, live
+from orchestrator.journal.file_session import FileSession
 from orchestrator.journal.file_store import FileClaim, lock_path, tell
 from orchestrator.journal.history import reading
 
@@ -99,8 +102,37 @@ async def test_a_glance_reads_no_output(journal: Path) -> None:
         (question,) = glance.questions(db, run)
         assert question.task == "c"
         last = glance.moment(db, run)
-        whole = glance.changes(db, run, 0)
+        whole = glance.changes(db, run, "")
         assert (set(whole.paths), whole.moment, whole.has_added) == ({"a", "b", "c"}, last, False)
-        assert glance.changes(db, run, last + 1000) == ([], last + 1000, False)
-        assert glance.moment(db, "nope") == 0
+        assert glance.changes(db, run, last) == ([], last, False)
+        assert set(glance.changes(db, run, "nonsense,7.x,.").paths) == set(whole.paths)
         db.close()
+
+
+@pytest.mark.parametrize("withdrawn", [0, 1, 70, 500, 5000, 6000])
+def test_a_record_is_seen_that_has_the_number_of_one_that_was_withdrawn(
+    withdrawn: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.db"
+    FileSession(path).call(lambda _: None)
+    insert = "insert into record values('r', 'task', ?, -1, 0, 0, 7.0, null)"
+    with closing(sqlite3.connect(path, isolation_level=None)) as db, reading(path) as seen:
+        db.execute("insert into run values('r', 'w', 'running', 'run', '', 1, 0, 1.0, 0, 0, '', 0)")
+        db.execute("begin")
+        db.executemany(insert, [(f"t{number}",) for number in range(6000)])
+        db.execute("commit")
+        since = glance.moment(seen, "r")
+        db.execute("begin")
+        db.execute("delete from record where rowid>?", (6000 - withdrawn,))
+        db.executemany(insert, [(f"new{number}",) for number in range(max(1, withdrawn - 1))])
+        db.execute("commit")
+        found = glance.changes(seen, "r", since)
+        new = {path for path in found.paths if path.startswith("new")}
+        assert len(new) == max(1, withdrawn - 1)
+        assert len(found.paths) - len(new) <= 8 * withdrawn  # and not all that there is
+        assert glance.changes(seen, "r", found.moment).paths == []
+        # Where nothing was written after a burst of withdrawals, nothing is missed later.
+        db.execute("delete from record where rowid>10")
+        found = glance.changes(seen, "r", found.moment)
+        db.execute(insert, ("last",))
+        assert glance.changes(seen, "r", found.moment).paths == ["last"]

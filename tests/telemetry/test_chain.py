@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -158,15 +159,47 @@ async def test_a_run_that_is_taken_up_is_linked_to_the_first(seen: Seen, tmp_pat
         assert link.context.span_id == context(first).span_id
         assert context(again).trace_id != context(first).trace_id
         assert about(again, names.RESUMED) == [True]
+        assert dict(link.attributes or {}) == {names.LINK: names.TAKEN_UP}
     assert result.status == "success"
     assert seen.named("task a") == []  # it had settled
     assert seen.named("task c")
+
+
+async def test_a_retry_and_a_fork_are_linked_to_the_run_that_they_come_from(
+    seen: Seen, tmp_path: Path
+) -> None:
+    flow = plan(value=1) | {"inputs": {"n": {"type": "integer", "default": 1}}}
+    async with Orchestrator({"echo": echo_server()}, journal=tmp_path / "runs.db") as orchestrator:
+        origin = (await orchestrator.run(flow)).run_id
+        first = seen.one("invoke_workflow w")
+        for begin in (orchestrator.retry(origin), orchestrator.fork(origin, inputs={"n": 2})):
+            seen.exporter.clear()
+            async with begin as run:
+                await run.execute()
+            again = seen.one("invoke_workflow w")
+            (link,) = again.links
+            assert link.context.trace_id == context(first).trace_id
+            assert link.context.span_id == context(first).span_id
+            assert dict(link.attributes or {}) == {names.LINK: names.REUSES}
+            assert about(again, names.RESUMED) == [None]
+
+
+async def test_a_retry_of_a_run_that_nobody_traced_has_no_link(seen: Seen, tmp_path: Path) -> None:
+    async with Orchestrator({}, journal=tmp_path / "runs.db") as orchestrator:
+        origin = (await orchestrator.run({"tasks": [{"id": "a", "value": 1}]})).run_id
+        with sqlite3.connect(tmp_path / "runs.db") as db:
+            db.execute("delete from record where kind='trace'")
+        seen.exporter.clear()
+        async with orchestrator.retry(origin) as run:
+            await run.execute()
+    (span,) = [each for each in seen.spans if each.name.startswith("invoke_workflow")]
+    assert span.links == ()
 
 
 @pytest.mark.parametrize("kept", ["", "nonsense", "00-zz-1-01", "00-0-0-01", "00-1-2-3-4"])
 async def test_a_name_that_is_none_is_no_link(seen: Seen, kept: str) -> None:
     tracing, _ = Telemetry(ServerPool({})).of_run()
     assert tracing is not None
-    with tracing.run("w", "run", "dataflow", kept) as begun:
+    with tracing.run("w", "run", "dataflow", kept, kept) as begun:
         begun.end(None, 0.0)
     assert seen.one("invoke_workflow w").links == ()

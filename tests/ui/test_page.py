@@ -385,7 +385,7 @@ async def test_what_comes_is_streamed_from_the_journal(journal: Path) -> None:
             async for event in events:
                 seen.append(event)
                 if len(seen) == 1:
-                    assert (event["status"], event["id"]) == ("paused", str(moment))
+                    assert (event["status"], event["id"]) == ("paused", moment)
                     body = {"task": "asked", "value": "now"}
                     assert (await browser.post(f"{run}/answer", body))["left"] == 0
                     await browser.post(f"{run}/resume")
@@ -396,7 +396,7 @@ async def test_what_comes_is_streamed_from_the_journal(journal: Path) -> None:
         states = {name: each for event in seen for name, each in event.get("states", {}).items()}
         assert (states["asked"]["status"], states["said"]["status"]) == ("success", "success")
         # A browser that connects again is told what it has missed, and what came just before.
-        async with browser.stream(f"{run}/events", last=str(moment)) as events:
+        async with browser.stream(f"{run}/events", last=moment) as events:
             assert {"asked", "said"} <= (await anext(events))["states"].keys()
         async with browser.stream(f"{run}/events?within=outer[1]/", last="0") as events:
             assert (await anext(events))["states"].keys() == {"half", "next"}
