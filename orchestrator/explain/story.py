@@ -179,7 +179,9 @@ class Story:
         if result is not None and result.started_ms is None and result.waits:  # it asked a person
             _, since, waited = result.waits[-1]
             result = replace(result, started_ms=since + waited, waited_ms=waited)
-        if result is None or result.started_ms is None:
+        if result is None or result.started_ms is None:  # what follows it came after what it did
+            if ready.task in self.last:
+                self._note_last(path, self.last[ready.task])
             return ready.at_ms
         if not within:
             self.tasks[path] = _span(task, path, result, ready)

@@ -124,6 +124,14 @@ WORLDS = {
         tool("end", "t:a", depends_on=["outer", "one"]),
     ),
 }
+WORLDS["nothing called"] = World(  # between two calls
+    tool("x", "s:a"),
+    {"id": "v", "value": "$OUTPUT[x]"},
+    tool("no", "s:a", when="`false`", depends_on=["v"]),
+    tool("y", "t:a", depends_on=["no"], run_if="all_done"),
+    {"id": "last", "value": "$OUTPUT[y]"},
+    **{"finally": [tool("clean", "s:w")]},
+)
 OUTSIDE: list[tuple[Kind, str, float]] = [
     ("server_start", "s", 0.0),
     ("server_limit", "s", 40.0),
