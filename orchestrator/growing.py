@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any, Self
@@ -11,6 +11,7 @@ from typing import Any, Self
 import anyio
 
 from orchestrator.documents.encode import to_json
+from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import quoted
 from orchestrator.engine.growth import Growing, Hold
 from orchestrator.engine.result import RunResult
@@ -22,13 +23,14 @@ from orchestrator.journal.kept_run import KeptRun
 from orchestrator.preflight import check_online, unknown_servers
 from orchestrator.servers.pool import ServerPool
 from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.normalize import task_of
+from orchestrator.workflow.normalize import task_of, with_paths
 from orchestrator.workflow.plan import TaskPlan
 from orchestrator.workflow.task import Task
 
 _WORDS = re.compile(r"[\w-]+"), re.compile(r"[\w.:-]+")
 _LATE = ("name", "description", "output", "finally")  # what is only read at the end
 _HINT = 'write it before "tasks"'
+_BEFORE = "a task can only read tasks that were added before it"
 _SO_FAR = "the tasks that came before go on"
 _READ_BY_TASKS = ("inputs", "defaults", "on_error", "timeout_s")
 
@@ -124,23 +126,45 @@ class GrowingRun:
         if name in self._tasks:
             message = f'duplicate id "{name}": a task with this id was added before'
             raise WorkflowError(str(name), [Problem("duplicate_id", message, "/id", name)])
-        known = sorted(words & self._tasks.keys())
-        part: dict[str, Any] = {
-            each: self._header[each] for each in _READ_BY_TASKS if each in self._header
-        }
-        part |= {"name": name or "task", "tasks": [*map(self._stub, known), written]}
-        at = f"/tasks/{len(known)}"
+        part = self._part(name, written, sorted(words & self._tasks.keys()))
         try:
             workflow = Workflow.model_validate(part)
         except WorkflowError as error:
-            raise WorkflowError(name or "task", _of_task(error.problems, at)) from None
+            raise self._unreadable(name, written, error) from None
         plan = workflow.plan.tasks[str(name)]
-        if found := await self._findings(workflow, at):
+        if found := await self._findings(workflow, _at(part)):
             self._earlier.forget(plan.id)
-            raise WorkflowError(plan.id, _of_task(found, at))
+            raise self._refused(plan.id, found, part)
         of_before = (self._tasks[each].generation or 0 for each in plan.dependencies)
         placed = replace(plan, index=number, generation=1 + max(of_before, default=-1))
         return placed, lambda: workflow.to_dict(whole=True)["tasks"][-1]
+
+    def _part(self, name: Any, written: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+        """A workflow that ends with a task, after what stands for some that came before."""
+        header = {each: self._header[each] for each in _READ_BY_TASKS if each in self._header}
+        return header | {"name": name or "task", "tasks": [*map(self._stub, known), written]}
+
+    def _unreadable(
+        self, name: Any, written: Mapping[str, Any], error: WorkflowError
+    ) -> WorkflowError:
+        """The error that a task cannot be read; names are compared with all that came before."""
+        coming = (each for each in self._coming if each is not None and each != name)
+        part = self._part(name, written, dict.fromkeys((*self._tasks, *coming)))
+        try:
+            Workflow.model_validate(part)
+        except WorkflowError as all_compared:
+            error = all_compared
+        return self._refused(name or "task", error.problems, part)
+
+    def _refused(
+        self, name: str, found: Sequence[Problem], part: Mapping[str, Any]
+    ) -> WorkflowError:
+        """The error that a task is wrong, with the fixes that are certain."""
+        from orchestrator.check.proof import proved
+
+        tools = self._pool.catalog.of(self._pool.servers)
+        fixed = proved(found, lambda: part, tools, self._earlier)
+        return WorkflowError(name, _of_task(fixed, _at(part)))
 
     async def _findings(self, workflow: Workflow, at: str) -> list[Problem]:
         """What is wrong with the task at a place for its servers, which start."""
@@ -156,7 +180,10 @@ class GrowingRun:
         return errors
 
     def _stub(self, name: str) -> dict[str, Any]:
-        """What stands for a task that was added before; the type of its output is known."""
+        """What stands for a task that came before; the type of its output is known."""
+        stub = {"id": name, "value": None}
+        if name not in self._tasks:  # it still comes: nothing is known of its output
+            return {"id": name, "tool": "unknown:unknown"}
         stub = {"id": name, "value": None}
         is_list = self._tasks[name].policies.for_each is not None
         return stub | {"for_each": [""]} if is_list else stub
@@ -252,13 +279,20 @@ def _words(written: Mapping[str, Any]) -> set[str]:
     return {word for words in _WORDS for word in words.findall(text)}
 
 
-def _of_task(problems: list[Problem] | Any, at: str) -> list[Problem]:
-    """The problems with their paths in the task alone."""
+def _at(part: Mapping[str, Any]) -> str:
+    """Where the last task of a workflow is."""
+    return pointer("tasks", len(part["tasks"]) - 1)
+
+
+def _of_task(problems: Iterable[Problem], at: str) -> list[Problem]:
+    """The problems with their paths in the task alone; a fix of anything else is left out."""
     found = []
     for each in problems:
-        hint = each.hint
-        if each.code == "unknown_task":
-            hint = "a task can only read tasks that were added before it"
-        path = each.path.removeprefix(at)
-        found.append(replace(each, path=path, hint=hint, replacement=(), line=None, column=None))
+        paths = (operation["path"] for operation in each.replacement)
+        is_inside = all(path.startswith(f"{at}/") for path in paths)
+        moved = with_paths(
+            each if is_inside else replace(each, replacement=()), lambda path: path.removeprefix(at)
+        )
+        hint = _BEFORE if each.code == "unknown_task" else each.hint
+        found.append(replace(moved, hint=hint, line=None, column=None))
     return found

@@ -39,7 +39,9 @@ Listed = Mapping[str, Mapping[str, Tool]]
 
 def check_overrides(workflow: Workflow, settings: RunSettings) -> None:
     """Check the settings of one run; raises a `WorkflowError` if they are wrong."""
-    found = problems_of_estimates(workflow.plan.tasks, settings.estimates or {})
+    estimates = settings.estimates or {}
+    # A plan without tasks grows: any may come.
+    found = problems_of_estimates(workflow.plan.tasks or estimates, estimates)
     schedule = settings.schedule
     if schedule is not None and schedule not in SCHEDULES:
         near = nearest(schedule, SCHEDULES) or tuple(SCHEDULES)

@@ -98,11 +98,10 @@ class Runs(Inspector):
             workflow: The fields of the workflow apart from `tasks`.
             inputs: Values for its inputs.
             hold: `writes`: a task with a tool that may write waits until the plan is complete.
-            options: As for `run`.
+            options: As for `run`; `estimates` may name tasks that come later.
 
         Raises:
-            WorkflowError: The fields, the inputs or the options are wrong; `estimates` are those of
-                tasks that nobody knows yet.
+            WorkflowError: The fields, the inputs or the options are wrong.
         """
         header = {"name": "workflow", **(workflow or {})}
         request = self._request(without_tasks(header), inputs, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Self
 
 from orchestrator.schema.types import StaticType
 
@@ -24,6 +25,11 @@ class Earlier:
     with_nulls: dict[str, StaticType] = field(default_factory=dict)
     skippable: set[str] = field(default_factory=set)
     has_output: set[str] = field(default_factory=set)
+
+    def copy(self) -> Self:
+        """The same, to be added to apart from this."""
+        types = dict(self.outputs), dict(self.items), dict(self.with_nulls)
+        return type(self)(*types, set(self.skippable), set(self.has_output))
 
     def forget(self, task: str) -> None:
         """Forget a task: it was refused."""

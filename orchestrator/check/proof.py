@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from orchestrator.check.checker import prove
+from orchestrator.check.earlier import Earlier
 from orchestrator.documents.pointer import apply_op
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.tool import Tool
@@ -22,7 +23,10 @@ _NO_BETTER = frozenset({"always_null", "never_true", "wrong_expression"})
 
 
 def proved(
-    found: Sequence[Problem], read: Callable[[], Any], tools: Mapping[str, Tool]
+    found: Sequence[Problem],
+    read: Callable[[], Any],
+    tools: Mapping[str, Tool],
+    earlier: Earlier | None = None,
 ) -> list[Problem]:
     """The findings, without the replacements that leave an error in their place.
 
@@ -30,6 +34,7 @@ def proved(
         found: All findings in a workflow.
         read: Reads the workflow as it is written; called only if a replacement is offered.
         tools: The known tools, by `server:tool`.
+        earlier: What is known of tasks that were checked before; it stays as it is.
     """
     offered = [problem for problem in found if problem.replacement]
     if not offered:
@@ -40,7 +45,7 @@ def proved(
     known = {(problem.code, problem.message) for problem in found}
     wrong = {
         left.path
-        for left in _findings(_fixed(data, written), tools)
+        for left in _findings(_fixed(data, written), tools, earlier and earlier.copy())
         if (left.severity == "error" or left.code in _NO_BETTER)
         and (left.code, left.message) not in known
     }
@@ -70,10 +75,10 @@ def _fixed(data: Any, problems: Iterable[Problem]) -> Any:
     return made
 
 
-def _findings(data: Any, tools: Mapping[str, Tool]) -> list[Problem]:
+def _findings(data: Any, tools: Mapping[str, Tool], earlier: Earlier | None) -> list[Problem]:
     try:
-        return prove(Workflow.load(data), tools)
+        return prove(Workflow.load(data), tools, earlier)
     except WorkflowError as error:
         rest = recover(data, error.problems)
-        checked = rest.telling(prove(rest.workflow, tools)) if rest is not None else []
+        checked = rest.telling(prove(rest.workflow, tools, earlier)) if rest is not None else []
         return [*error.problems, *checked]

@@ -197,10 +197,12 @@ def _summary(result: RunResult) -> Iterator[Text]:
     tasks = f"{numbers.pop('success', 0):,} of {counted(len(result.tasks), 'task')}"
     named = {"error": "failed"}  # the others are called what they are
     others = [f"{number:,} {named.get(name, name)}" for name, number in numbers.most_common()]
-    verb = " succeeded" if others else ""
+    is_part = result.lacks_tasks
+    verb = " that came succeeded" if is_part else " succeeded" if others else ""
     time = "" if result.dry_run else f" in {duration(result.duration_ms)}"
     rest = f"; {', '.join(others)}" if others else ""
-    text = f": {tasks}{verb}{time} ({result.schedule}){rest}"
+    lack = " before its plan was complete" if is_part else ""
+    text = f"{lack}: {tasks}{verb}{time} ({result.schedule}){rest}"
     yield Text.assemble((result.status, STATUS_STYLES.get(result.status, "")), text)
     yield from _assumed(result) if result.dry_run else _times(result)
     if result.error is not None:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.plan import Plan
 
+OTHERS = ""  # the id of no task
+
 
 def priorities(plan: Plan, schedule: str, estimates: Mapping[str, float]) -> dict[str, float]:
     """The key that calls are sorted by, by task, smallest first; {} for the order of the file.
@@ -26,6 +28,15 @@ def priorities(plan: Plan, schedule: str, estimates: Mapping[str, float]) -> dic
         below = graphs.lengths_below(plan.graph, plan.generations, each)
         return {task: -length for task, length in below.items()}
     return {task: -seconds for task, seconds in (each or {}).items()}
+
+
+def priorities_of_growing(estimates: Mapping[str, float]) -> dict[str, float]:
+    """The same for tasks that come later: what is below one is not known when it starts.
+
+    Those without an estimate have the key `OTHERS`.
+    """
+    each = weights((*estimates, OTHERS), estimates) or {}
+    return {task: -seconds for task, seconds in each.items()}
 
 
 def weights(tasks: Iterable[str], estimates: Mapping[str, float]) -> dict[str, float] | None:

@@ -255,6 +255,12 @@ class RunResult:
         return self.made_up is not None
 
     @property
+    def lacks_tasks(self) -> bool:
+        """Whether it was cancelled and no task was: the rest of its plan never came."""
+        ended = {task.status for task in self.tasks.values()}
+        return self.status == "cancelled" and ended <= {"success", "error"}
+
+    @property
     def summary(self) -> dict[str, int]:
         """How many tasks there are, and how many of them ended how."""
         ended = Counter(result.status for result in self.tasks.values())

@@ -29,7 +29,7 @@ def result_text(result: RunResult) -> str:
     took = "in a dry run" if result.dry_run else f"in {duration(result.duration_ms)}"
     lines = [
         f"{name_of(result.workflow)}: {result.status}, {succeeded:,} of {counted(total, 'task')} "
-        f"succeeded {took} ({result.schedule})"
+        f"{'that came ' * result.lacks_tasks}succeeded {took} ({result.schedule})"
     ]
     if result.error is not None:
         lines.append(_one_line(f"{result.error.kind}: {result.error.message}"))

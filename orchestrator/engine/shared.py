@@ -9,7 +9,7 @@ from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.calls.locks import Locks
 from orchestrator.calls.worker_pool import WorkerPool
 from orchestrator.engine.phase import Limit
-from orchestrator.engine.priorities import priorities
+from orchestrator.engine.priorities import priorities, priorities_of_growing
 from orchestrator.engine.questions import Questions
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.spending import Spending
@@ -86,12 +86,17 @@ class Shared:
             limits.append((timeout_s, Stop.late(timeout_s, "the run reached its limit")))
         return limits
 
-    def priorities_of(self, plan: Plan, schedule: Schedule, is_inside: bool) -> Mapping[str, float]:
+    def priorities_of(
+        self, plan: Plan, schedule: Schedule, *, is_inside: bool, grows: bool
+    ) -> Mapping[str, float]:
         """Which task goes first, if any waits; estimates are of the tasks of the run itself."""
         if not self.may_wait:
             return {}
+        estimates = self.settings.estimates or {}
+        if grows:
+            return priorities_of_growing(estimates)
         if not is_inside:
-            return priorities(plan, schedule, self.settings.estimates or {})
+            return priorities(plan, schedule, estimates)
         key = id(plan), schedule
         if key not in self.ranked:
             self.ranked[key] = priorities(plan, schedule, {})

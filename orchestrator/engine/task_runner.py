@@ -18,6 +18,7 @@ from orchestrator.engine.growth import Growing
 from orchestrator.engine.inside import run_inside
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success, Waiting
 from orchestrator.engine.phase import Phase
+from orchestrator.engine.priorities import OTHERS
 from orchestrator.engine.result import TaskResult
 from orchestrator.engine.schedules import (
     BATCH,
@@ -136,8 +137,8 @@ class TaskRunner:
 
         If it is cancelled, those that have begun settle as cancelled; `finally` runs all the same.
         """
-        is_inside = self._outer is not None
-        self._priorities = self.shared.priorities_of(self._plan, self.schedule, is_inside)
+        where = {"is_inside": self._outer is not None, "grows": self.growing is not None}
+        self._priorities = self.shared.priorities_of(self._plan, self.schedule, **where)
         try:
             if await self._main.run(self._run_tasks(on_generation)):
                 self.note_end()
@@ -192,7 +193,8 @@ class TaskRunner:
             then(task_id)
             return
         task = self._plan.tasks[task_id]
-        priority: Priority = (self._priorities.get(task_id, 0.0), task.index)
+        first = self._priorities.get(task_id, self._priorities.get(OTHERS, 0.0))
+        priority: Priority = (first, task.index)
         job = TaskState(task, priority)
         if self._outer is not None:
             job.priority, job.within = (*self._priority, *priority), self.emitter.within

@@ -152,7 +152,41 @@ def test_a_stream_without_tasks_has_a_summary(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_stream(tmp_path, "{", "--no-journal") == 1
-    assert "cancelled: 0 of 0 tasks" in capsys.readouterr().err
+    assert "cancelled before its plan was complete: 0 of 0 tasks" in capsys.readouterr().err
+
+
+def test_what_came_before_a_stream_was_lost_is_not_called_cancelled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_stream(tmp_path, A + '{"id": "b', "--no-journal") == 1
+    told = capsys.readouterr().err
+    assert "cancelled before its plan was complete: 1 of 1 task that came succeeded in" in told
+    assert "cancelled: the stream ended in the middle of an object" in told
+
+
+SEARCH = '{"id": "search", "value": {"items": 3}}\n'
+
+
+@pytest.mark.parametrize(
+    ("task", "fixes"),
+    [
+        ('{"id": "b", "vaule": 1}', [{"op": "move", "from": "/vaule", "path": "/value"}]),
+        (
+            '{"id": "b", "value": ["$OUTPUT[serach].items"]}',
+            [{"op": "replace", "path": "/value/0", "value": "$OUTPUT[search].items"}],
+        ),
+        (
+            '{"id": "b", "value": "$OUTPUT[\\"search\\"]"}',
+            [{"op": "replace", "path": "/value", "value": "$OUTPUT[search]"}],
+        ),
+    ],
+)
+def test_a_finding_has_its_certain_fix_as_a_patch_of_the_task(
+    task: str, fixes: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_stream(tmp_path, SEARCH + task, "--quiet") == 1
+    (answer,) = map(json.loads, capsys.readouterr().err.splitlines())
+    assert answer["problems"][0].get("replacement", []) == fixes
 
 
 def test_a_journal_keeps_a_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

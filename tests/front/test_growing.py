@@ -81,6 +81,31 @@ async def test_a_task_waits_for_the_generations_that_are_known(
         assert (await run.close()).status == "success"
 
 
+async def test_later_tasks_may_be_estimated_and_the_longest_that_waits_goes_first() -> None:
+    called: list[Any] = []
+    mcp, go_on = server(called), anyio.Event()
+    mcp.add_tool(go_on.wait, name="first")
+    estimates = {"short": 1.0, "long": 9.0, "never came": 5.0}
+    async with (
+        Orchestrator({"s": mcp}) as orchestrator,
+        orchestrator.open(estimates=estimates, max_concurrency=1) as run,
+    ):
+        await run.add({"id": "first", "tool": "s:first"})
+        await anyio.wait_all_tasks_blocked()
+        for number, name in enumerate(("short", "unknown", "long")):
+            await run.add({"id": name, "tool": "s:number", "arguments": {"x": number}})
+        go_on.set()
+        assert (await run.close()).status == "success"
+    assert called == [2, 1, 0]  # the median of 1, 9 and 5 is in the middle
+
+
+async def test_an_estimate_that_is_no_time_is_refused() -> None:
+    async with Orchestrator({}) as orchestrator:
+        with pytest.raises(WorkflowError, match="/estimates/a: expected a number of seconds"):
+            async with orchestrator.open(estimates={"a": -1}):
+                pass
+
+
 async def test_no_generation_of_a_plan_that_grows_waits_for_an_answer() -> None:
     async with Orchestrator({}) as orchestrator, orchestrator.open() as run:
         await run.add({"id": "asked", "ask": {"message": "Go on?"}})
