@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -15,9 +15,11 @@ from orchestrator.client import Orchestrator
 from orchestrator.engine.question import AnswerCallback
 from orchestrator.engine.result import RunResult
 from orchestrator.errors import OrchestratorError
-from orchestrator.workflow.plan_reader import Piece, PlanReader
+from orchestrator.workflow.plan_reader import Piece, Place, PlanReader
 
 logger = logging.getLogger("orchestrator")
+
+_NOWHERE = Place(1, 1)  # of what is no text
 
 
 class StreamedPlan:
@@ -43,7 +45,9 @@ class StreamedPlan:
         self._engine, self._inlined = engine, inlined
         self._answer, self._max_run_s = answer, max_run_s
         self._texts: list[str] = []
-        self._send, self._receive = anyio.create_memory_object_stream[str](math.inf)
+        self._send, self._receive = anyio.create_memory_object_stream[str | Mapping[str, Any]](
+            math.inf
+        )
         self._is_made, self._ended = False, anyio.Event()
         self._result: RunResult | None = None
 
@@ -60,6 +64,20 @@ class StreamedPlan:
         except ValueError:
             return False
         return bool(written == arguments)
+
+    def may_become(self, arguments: Any) -> bool:
+        """Whether its text says a part of these arguments, and not all of it has come."""
+        tasks = arguments.get("tasks") if isinstance(arguments, Mapping) else None
+        reader = PlanReader()
+        pieces = reader.feed("".join(self._texts))
+        written = [piece.value for piece in pieces if piece.is_task]
+        is_part = isinstance(tasks, list) and tasks[: len(written)] == written
+        is_open = reader.is_open or not self._texts
+        return is_part and is_open and not any(piece.problem for piece in pieces)
+
+    def fill(self, arguments: Mapping[str, Any]) -> None:
+        """Take the rest from the call itself: more of the text would come too late."""
+        self._send.send_nowait(arguments)
 
     async def finish(self) -> RunResult | None:
         """The call is made: run the rest. None if the plan is wrong; nothing was written then."""
@@ -102,8 +120,20 @@ class StreamedPlan:
                 self._result = await growing.close()
 
     async def _pieces(self) -> AsyncGenerator[Piece, None]:
-        reader = PlanReader()
+        reader, given = PlanReader(), list[Piece]()
         with self._receive:
-            async for text in self._receive:
-                for piece in reader.feed(text):
+            async for more in self._receive:
+                pieces = reader.feed(more) if isinstance(more, str) else _rest(more, given)
+                for piece in pieces:
+                    given.append(piece)
                     yield piece
+
+
+def _rest(arguments: Mapping[str, Any], given: Sequence[Piece]) -> Iterator[Piece]:
+    """The pieces of arguments that have not been given yet."""
+    if not any(piece.is_head for piece in given):
+        header = {name: value for name, value in arguments.items() if name != "tasks"}
+        yield Piece(header, False, "", _NOWHERE, is_head=True)
+    for task in arguments["tasks"][sum(piece.is_task for piece in given) :]:
+        yield Piece(task, True, "", _NOWHERE)
+    yield Piece(arguments, False, "", _NOWHERE)

@@ -60,11 +60,50 @@ async def test_another_call_of_the_tool_is_another_run() -> None:
         streams.begin(1, "find_tools")  # is not streamed
         streams.write(1, "{}")
         streams.begin(2, RUN)
-        streams.write(2, '{"tas')  # is written later
+        streams.write(2, '{"tasks": [{"id": "z"}')  # is written later
         other = {"tasks": READS["tasks"][:1], "output": "$OUTPUT[a].n"}
         assert (await offered.call(RUN, other)).document["output"] == 4
         assert (await offered.call(RUN, READS)).document["output"] == {"b": {"n": 8}}
         assert len(called) == 3
+
+
+@pytest.mark.parametrize("shown", [0, 9, 40, 120, -1])
+async def test_a_call_that_is_made_before_all_of_it_was_shown_runs_once(shown: int) -> None:
+    called: list[str] = []
+    streams = PlanStreams()
+    async with engine_of(called) as engine:
+        offered = Offered(engine, gated=True, streams=streams)
+        write(streams, PLAN, upto=shown)
+        await anyio.wait_all_tasks_blocked()
+        check_partial((await offered.call(RUN, PLAN)).document)
+        streams.write(0, json.dumps(PLAN)[shown:])  # what was shown too late
+        await anyio.wait_all_tasks_blocked()
+        assert sorted(called) == ["double", "double", "fail"]
+        # The next call is written, and runs while it is.
+        write(streams, READS)
+        await anyio.wait_all_tasks_blocked()
+        assert len(called) == 5
+
+
+async def test_what_is_shown_only_after_its_call_begins_nothing() -> None:
+    called: list[str] = []
+    streams = PlanStreams()
+    async with engine_of(called) as engine:
+        offered = Offered(engine, gated=True, streams=streams)
+        for _ in range(2):
+            check_partial((await offered.call(RUN, PLAN)).document)
+        for _ in range(2):
+            write(streams, PLAN)
+            await anyio.wait_all_tasks_blocked()
+        assert sorted(called) == ["double"] * 4 + ["fail"] * 2
+        write(streams, READS)
+        await anyio.wait_all_tasks_blocked()
+        assert len(called) == 8
+        await offered.call(RUN, {"tasks": 1})  # not shown, and not a plan either
+        streams.end()
+        write(streams, READS)
+        await anyio.wait_all_tasks_blocked()
+        assert len(called) == 10
 
 
 @pytest.mark.parametrize(
@@ -124,6 +163,7 @@ async def test_what_is_never_called_begins_nothing_more() -> None:
             await plan._ended.wait()
             assert plan._result is None
         assert streams.take(PLAN) is None
+        streams.end()
         for number in range(MAX_OPEN + 1):
             streams.begin(number, RUN)
         await begun[3]._ended.wait()
