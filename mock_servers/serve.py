@@ -17,7 +17,7 @@ READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_worl
 
 
 def run(server: MCPServer, argv: Sequence[str] | None = None) -> None:
-    """Serve over stdin and stdout, or over streamable HTTP with `--http`.
+    """Serve over stdin and stdout, or over HTTP with `--http` or `--sse`.
 
     Args:
         server: The server to run.
@@ -25,7 +25,7 @@ def run(server: MCPServer, argv: Sequence[str] | None = None) -> None:
     """
     options = _parser(server).parse_args(argv)
     with contextlib.suppress(KeyboardInterrupt):
-        if options.http:
+        if options.http or options.sse:
             anyio.run(_serve_http, server, options)
         else:
             server.run("stdio")
@@ -36,6 +36,7 @@ def _parser(server: MCPServer) -> argparse.ArgumentParser:
         prog=f"python -m mock_servers.{server.name}", description=server.instructions
     )
     parser.add_argument("--http", action="store_true", help="serve streamable HTTP, not stdio")
+    parser.add_argument("--sse", action="store_true", help="serve the HTTP+SSE of 2024-11-05")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument(
         "--port", type=int, default=0, help="port; 0 takes a free one (%(default)s)"
@@ -50,14 +51,21 @@ def _parser(server: MCPServer) -> argparse.ArgumentParser:
 async def _serve_http(server: MCPServer, options: argparse.Namespace) -> None:
     import uvicorn  # not needed over stdio
 
-    app = server.streamable_http_app(
-        host=options.host, json_response=options.json_response, stateless_http=options.stateless
-    )
+    if options.sse:
+        app = server.sse_app(host=options.host)
+    else:
+        app = server.streamable_http_app(
+            host=options.host, json_response=options.json_response, stateless_http=options.stateless
+        )
     config = uvicorn.Config(app, log_level="warning")
     with socket.create_server((options.host, options.port)) as listener:
         # asyncio leaves it out for sockets of others: a call on a used connection took 40 ms
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # The socket listens already: a client that connects now is served once uvicorn is up.
         port = listener.getsockname()[1]
-        print(f"listening on http://{options.host}:{port}/mcp", file=sys.stderr, flush=True)
+        print(
+            f"listening on http://{options.host}:{port}/{'sse' if options.sse else 'mcp'}",
+            file=sys.stderr,
+            flush=True,
+        )
         await uvicorn.Server(config).serve(sockets=[listener])

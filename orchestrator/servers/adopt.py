@@ -29,7 +29,7 @@ _OF_HOME = (
     ".lmstudio/mcp.json",
 )
 _OF_PROJECT = (".mcp.json", ".cursor/mcp.json", ".vscode/mcp.json")
-_FIELDS = ("command", "args", "cwd", "url", "env", "headers")
+_FIELDS = ("command", "args", "cwd", "url", "transport", "env", "headers")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}?")
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?::-.*)?", re.DOTALL)
 _EMPTY_DEFAULT = re.compile(r"\$\{(\w+):-\}")

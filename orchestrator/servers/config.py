@@ -86,6 +86,7 @@ class Settings(Defaults):
     inherit_env: list[str] = Field(default_factory=list)
     cwd: str | None = None
     url: str | None = None
+    transport: Literal["streamable-http", "sse"] = "streamable-http"
     headers: dict[str, str] = Field(default_factory=dict)
     tools: dict[str, ToolSettings] = Field(default_factory=dict)
     rate: RateText | None = None
@@ -101,7 +102,7 @@ DEFAULTS = tuple(Defaults.model_fields)
 
 
 class Server(Settings):
-    """A server: a program with MCP over its stdin and stdout, or a URL of streamable HTTP."""
+    """A server: a program with MCP over its stdin and stdout, or a URL."""
 
     name: str = ""
     target: Any = Field(default=None, exclude=True)
@@ -132,7 +133,14 @@ class Server(Settings):
         limit = self.max_result_bytes
         if self.command is not None:
             return StdioParameters(self.command, self.args, self.env, self.cwd, limit, self.name)
-        return None if self.url is None else HttpParameters(self.url, self.headers, limit)
+        if self.url is None:
+            return None
+        return HttpParameters(self.url, self.headers, limit, self.is_sse)
+
+    @property
+    def is_sse(self) -> bool:
+        """Whether it speaks the HTTP+SSE of protocol 2024-11-05."""
+        return self.transport == "sse"
 
     @property
     def description(self) -> str:
@@ -149,7 +157,8 @@ class Server(Settings):
     @cached_property
     def identity(self) -> str:
         """What its data may depend on, as a hash, since it has secrets: where and who it is."""
-        fields = ("command", "args", "env", "cwd", "url", "headers")
+        fields = ["command", "args", "env", "cwd", "url", "headers"]
+        fields += ["transport"] if self.is_sse else []
         return hashlib.sha256(to_json({x: getattr(self, x) for x in fields}).encode()).hexdigest()
 
     @cached_property

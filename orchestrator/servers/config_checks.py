@@ -24,6 +24,7 @@ BACKSLASH_HINT = "a backslash in \"...\" starts an escape: use '...', or write e
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _OF_PROGRAMS = ("args", "env", "inherit_env", "cwd")
+_OF_URLS = ("headers", "transport")
 _CONTROL = re.compile(r"[\x01-\x1f]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -57,8 +58,12 @@ def conflicts(fields: Mapping[str, Any]) -> Iterator[tuple[str, Location, str]]:
             yield 'expected a URL like "https://example.com/mcp"', ("url",), ""
         for field in [each for each in _OF_PROGRAMS if each in fields]:
             yield f'"{field}" is for a command, and this server has a url', (field,), ""
-    elif headers is not None:
-        yield '"headers" is for a url, and this server has a command', ("headers",), ""
+    else:
+        for field in [each for each in _OF_URLS if fields.get(each) is not None]:
+            yield f'"{field}" is for a url, and this server has a command', (field,), ""
+    if fields.get("transport") == "sse" and fields.get("protocol") == "2026-07-28":
+        what = 'protocol "2026-07-28" is not spoken over HTTP+SSE'
+        yield what, ("protocol",), 'leave out transport = "sse", or this'
     if command == "":
         yield "expected a program, got an empty string", ("command",), ""
     for header, value in headers.items() if isinstance(headers, dict) else ():

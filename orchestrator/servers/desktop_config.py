@@ -19,8 +19,8 @@ from orchestrator.servers.config import FIELDS
 _OF_VS_CODE = frozenset({"type", "envFile", "dev", "gallery"})
 _URLS = ("url", "serverUrl", "httpUrl")
 _OF_PROGRAMS = frozenset({"command", "args", "env", "inherit_env", "cwd"})
-_OF_URLS = frozenset({"url", "headers"})
-_COMMON = _OF_PROGRAMS | _OF_URLS
+_OF_URLS = frozenset({"url", "headers", "transport"})
+_COMMON = _OF_PROGRAMS | {"url", "headers"}
 _OFF = {"disabled": True, "enabled": False, "isActive": False}
 _KINDS = {"stdio": "command", "local": "command", "http": "url", "sse": "url", "remote": "url"}
 _KINDS |= {"streamable-http": "url", "streamableHttp": "url", "streamable_http": "url"}
@@ -63,6 +63,8 @@ def own_fields(given: Mapping[str, Any], fits: Callable[[str, Any], bool]) -> di
     given = given | ({"url": urls[0]} if urls else {})
     if way is None and ("command" in given) != ("url" in given):
         way = "command" if "command" in given else "url"
+    if kind == "sse" and "url" in given:
+        given |= {"transport": "sse"}
     # What belongs to the other transport is a leftover of an editor's form.
     foreign = {"command": _OF_URLS, "url": _OF_PROGRAMS}.get(way or "", frozenset())
     return {

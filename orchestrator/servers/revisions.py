@@ -18,8 +18,13 @@ class Revisions:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._found: Protocol = server.protocol
+        self._found: Protocol = self._first
         self._has_hinted = False
+
+    @property
+    def _first(self) -> Protocol:
+        # Servers with this transport know no later handshake.
+        return "legacy" if self._server.is_sse else self._server.protocol
 
     def modes(self) -> list[Protocol]:
         """How to begin, in the order in which it is tried."""
@@ -45,4 +50,4 @@ class Revisions:
 
     def note_failure(self) -> None:
         """A session did not start: another version of the server may be there now."""
-        self._found = self._server.protocol
+        self._found = self._first

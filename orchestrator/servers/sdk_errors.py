@@ -14,13 +14,15 @@ from orchestrator.errors import CallError, ErrorKind, TaskError
 from orchestrator.servers.config import Server
 from orchestrator.servers.sdk_results import InvalidResultError
 from orchestrator.servers.start_hints import Cause, cause_of, start_hint
-from orchestrator.transport.delivery import Facts
+from orchestrator.transport.delivery import Facts, NoConnectionError
 from orchestrator.transport.messages import Unreadable
 from orchestrator.transport.stderr import StderrTail
 
 # These statuses judge the request and say nothing of the server's own state.
 _REFUSALS = (400, 406, 413, 414, 415, 422)
 _WORTH_RETRYING = (408, 425, 429)
+# At the start, of a server that may speak another transport.
+_NOT_SPOKEN = (400, 404, 405, 406, 415)
 _UNREACHABLE = ("cannot be reached", "unreachable")
 _UNAVAILABLE = (401, 402, 403, 407, *_WORTH_RETRYING)
 
@@ -75,7 +77,7 @@ def call_error(fault: ServerFault, server: Server, output: StderrTail) -> CallEr
     facts: dict[str, Any] = {"server": server.name, **fault.details}
     if server.description:
         facts["started_with"] = server.description
-        message += f" ({server.description})"
+        message += f" ({server.description}{' by HTTP+SSE' if server.is_sse else ''})"
     for name in ("body", "answer"):
         if sent := server.redact(facts.get(name)):
             facts[name] = cut(sent, MAX_SENT if name == "answer" else MAX_SAID)
@@ -203,6 +205,9 @@ def fault_of_session(failure: BaseException, verb: str, request: str) -> ServerF
             cause = "ended" if is_closed(error) else ""
             fault = ENDED if is_closed(error) else _fault_at_start(error, request)
             what, details, retryable = f"it {fault.what}", fault.details, fault.retryable
+            cause = "refused" if details.get("http_status") in _NOT_SPOKEN else cause
+        case NoConnectionError() as error:
+            what, cause = f"it {error}", "refused"
         case FileNotFoundError(filename=name):
             what = f"no such program or directory {quoted(str(name), MAX_PATH)}"
         case PermissionError(filename=name):

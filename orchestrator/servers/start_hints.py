@@ -22,8 +22,13 @@ _MAX_PATH = 300
 _PYTHON = re.compile(r"python(3(\.\d+)?)?(\.exe)?")
 
 # Why a program did not start: there is none, the system does not run it, it cannot be started
-# for another reason, or it ended; empty for anything else.
-Cause = Literal["", "missing", "not_runnable", "not_started", "ended"]
+# for another reason, or it ended. Of a URL: it refuses what the transport sends. Else it is empty.
+Cause = Literal["", "missing", "not_runnable", "not_started", "ended", "refused"]
+
+_OF_OTHER_TRANSPORT = {
+    False: 'If it speaks the HTTP+SSE of protocol 2024-11-05, set transport = "sse"',
+    True: 'If it speaks streamable HTTP, leave out transport = "sse"',
+}
 
 
 def cause_of(failure: BaseException) -> Cause:
@@ -40,6 +45,8 @@ def cause_of(failure: BaseException) -> Cause:
 
 def start_hint(server: Server, cause: Cause, stderr: Iterable[str]) -> str:
     """How to fix a program that did not start; empty if that is not known."""
+    if cause == "refused":
+        return _OF_OTHER_TRANSPORT[server.is_sse] if server.url else ""
     command, cwd = server.command, Path(server.cwd or ".").absolute()
     if not command or not cause:
         return ""

@@ -4,7 +4,7 @@ Rule: plain parameters in, message streams out; linear time, and a bound on ever
 wait.
 
 - `base` opens any transport; `stdio`, `process`, `stdin_writer`, `stderr` and `framing` are for
-  programs, `http`, `http_wire` and `http_client` for URLs.
+  programs, `http`, `sse`, `http_wire` and `http_client` for URLs.
 - `delivery` tells whether a request was written; `handshake` watches the first ones.
 """
 

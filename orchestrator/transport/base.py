@@ -82,6 +82,10 @@ async def endpoint_of(
 
         assert http is not None
         parked = Parked()
+        if target.is_sse:
+            async with http.streams(heard, parked) as events:
+                yield Endpoint(observe(events, parked=parked), deliveries)
+            return
         async with http.client(heard, parked) as client:
             # Events arrive here bounded already.
             web = streamable_http_client(target.url, http_client=client, max_sse_event_size=None)

@@ -31,6 +31,10 @@ Show = Callable[[dict[str, Any]], dict[str, Any]]
 OnSize = Callable[[int], None]
 
 
+class NoConnectionError(Exception):
+    """The server cannot be spoken with; the message continues `it ...`."""
+
+
 @dataclass
 class Sized(SessionMessage):
     """A message with about what it takes in memory, bytes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Self
 
 import httpx2
@@ -34,6 +35,12 @@ class EventStream(httpx2.AsyncByteStream):
     def __aiter__(self) -> Self:
         return self
 
+    async def first(self) -> httpx2.ServerSentEvent | None:
+        """The next event as it came, which is not passed on; None if there is none."""
+        with suppress(httpx2.SSEError):
+            return await anext(self._events, None)
+        return None
+
     async def __anext__(self) -> bytes:
         if self._has_ended:
             raise StopAsyncIteration
@@ -56,6 +63,11 @@ class EventStream(httpx2.AsyncByteStream):
             await self._events.aclose()  # type: ignore[attr-defined]  # it is a generator
         finally:
             await self._response.aclose()
+
+
+def encoded(kind: str, data: str) -> bytes:
+    """An event as it is sent."""
+    return _encoded(httpx2.ServerSentEvent(kind, data))
 
 
 def _encoded(event: httpx2.ServerSentEvent) -> bytes:

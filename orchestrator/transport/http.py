@@ -72,9 +72,9 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
         heard: Notify = nothing,
     ) -> None:
         self._inner = inner
-        self._limit = limit
+        self.limit = limit
         self._parked = parked
-        self._heard = heard
+        self.heard = heard
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; bounded for notifications and for the end of a session."""
@@ -88,7 +88,7 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
             request.extensions["timeout"] = bounds
         try:
             response = await self._inner.handle_async_request(request)
-            self._heard()
+            self.heard()
             response.request = request
             return await self._contained(response, asked)
         except httpx2.RequestError as failure:
@@ -96,28 +96,27 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
                 return httpx2.Response(204)
             if asked is None:
                 return httpx2.Response(503)
-            said = f"{type(failure).__name__}: {failure}".rstrip(": ")
-            unsent = isinstance(failure, _NOT_SENT)
-            facts = Facts(unreachable=unsent, lost=not unsent)
-            return self._parking(asked, _error(asked, our_error(said, facts)))
+            return self._parking(asked, _error(asked, error_of_failure(failure)))
 
     async def _contained(self, response: httpx2.Response, asked: Id | None) -> httpx2.Response:
         """The response, with a stub in place of the answer to a request."""
         kind = response.headers.get("content-type", "").lower()
         if asked is not None and response.status_code >= 400:
-            return self._parking(asked, await _refused(response, asked), response)
+            return self._parking(asked, await refused(response, asked), response)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         if kind.startswith("text/event-stream") and response.status_code == 200:
-            response.stream = _ContainedStream(response.stream, self._heard)
-            return self._events(response, asked)
+            response.stream = _ContainedStream(response.stream, self.heard)
+            stream = self.events(response, asked)
+            return httpx2.Response(200, headers=plain(response), stream=stream)
         if asked is not None and response.is_success and response.status_code != 202:
             # Read here: where the SDK reads it, a failure ends the session.
             answer, size = await self._whole(response, asked)
             return self._parking(asked, answer, response, size)
-        response.stream = _ContainedStream(response.stream, self._heard)
+        response.stream = _ContainedStream(response.stream, self.heard)
         return response
 
-    def _events(self, response: httpx2.Response, asked: Id | None) -> httpx2.Response:
+    def events(self, response: httpx2.Response, asked: Id | None = None) -> EventStream:
+        """The events of a response, with stubs in place of the answers."""
         facts = _facts(response)
 
         def receive(data: str) -> Iterator[str]:
@@ -136,20 +135,24 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
                 # The answer in the stream of a request is to that request, whatever its id.
                 key = answer.id if asked is None else asked
                 if key is not None:
+                    answer = self.answered(key, answer)
                     yield self._parked.park(key, answer, memory_of(data)).model_dump_json()
 
         def too_long() -> str:
-            answer = _error(asked, too_large(self._limit + 1, self._limit))
+            answer = _error(asked, too_large(self.limit + 1, self.limit))
             return "" if asked is None else self._parked.park(asked, answer).model_dump_json()
 
-        stream = EventStream(response, self._limit, receive, too_long)
-        return httpx2.Response(response.status_code, headers=_plain(response), stream=stream)
+        return EventStream(response, self.limit, receive, too_long)
+
+    def answered(self, asked: Id, answer: Answer) -> Answer:  # noqa: ARG002
+        """What to take for an answer that has come in a stream."""
+        return answer
 
     async def _whole(self, response: httpx2.Response, asked: Id) -> tuple[Answer, int]:
         """What a body answers to the request, and its size in memory: it can answer no other."""
-        body, size = await _read(response, self._limit, self._heard)
-        if size > self._limit:
-            return _error(asked, too_large(size, self._limit)), 0
+        body, size = await _read(response, self.limit, self.heard)
+        if size > self.limit:
+            return _error(asked, too_large(size, self.limit)), 0
         answers = [found for found in read(body, asked) if _answers(found)]
         # Of a batch, the one with the right id.
         found = next((each for each in answers if each.id == asked), (*answers, None)[0])
@@ -167,12 +170,12 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
     ) -> httpx2.Response:
         """A response with a stub of the answer, in place of another one if there is any."""
         stub = self._parked.park(asked, answer, size)
-        headers = [] if original is None else _plain(original)
+        headers = [] if original is None else plain(original)
         headers = [(name, value) for name, value in headers if name.lower() != b"content-type"]
         return httpx2.Response(200, headers=headers, json=stub.model_dump())
 
 
-def _plain(response: httpx2.Response) -> list[tuple[bytes, bytes]]:
+def plain(response: httpx2.Response) -> list[tuple[bytes, bytes]]:
     """The headers without those of the body; cookies can select the machine of the session."""
     return [(name, value) for name, value in response.headers.raw if name.lower() not in _CODED]
 
@@ -201,12 +204,22 @@ async def _read(
     return b"".join(parts), size
 
 
-async def _refused(response: httpx2.Response, asked: Id) -> JSONRPCError:
+def error_of_failure(failure: httpx2.RequestError) -> ErrorData:
+    """The error of a request that could not be sent, or whose answer did not come."""
+    said = f"{type(failure).__name__}: {failure}".rstrip(": ")
+    unsent = isinstance(failure, _NOT_SENT)
+    return our_error(said, Facts(unreachable=unsent, lost=not unsent))
+
+
+async def refused(
+    response: httpx2.Response, asked: Id, *, had_session: bool = False
+) -> JSONRPCError:
     """The JSON-RPC error in the body, or else one of ours, with the status."""
     body = b""
     with suppress(httpx2.RequestError):  # the status says enough
         body, _ = await _read(response, MAX_ERROR_BYTES)
     facts = _facts(response)
+    facts = replace(facts, had_session=had_session or facts.had_session)
     for found in read(body, asked) if body else ():
         if isinstance(found, JSONRPCError):
             _with_facts(found, facts)

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
+from typing import Any
 
+import anyio
 import httpx2
 
 from orchestrator.transport.delivery import Parked
 from orchestrator.transport.http import ContainedTransport
 from orchestrator.transport.http_wire import WireTransport, proxy_for
 from orchestrator.transport.parameters import HttpParameters, Notify
+from orchestrator.transport.sse import SseTransport
 
 CONNECT_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 30.0
@@ -61,6 +64,37 @@ class HttpConnections:
     @asynccontextmanager
     async def client(self, heard: Notify, parked: Parked) -> AsyncIterator[httpx2.AsyncClient]:
         """A client for one session, with cookies of its own; reports and keeps what comes."""
+        async with self._wire() as wire:
+            limit = self._parameters.max_message_bytes
+            async with self._client(ContainedTransport(wire, limit, parked, heard)) as client:
+                yield client
+
+    @asynccontextmanager
+    async def streams(
+        self, heard: Notify, parked: Parked
+    ) -> AsyncIterator[AbstractAsyncContextManager[Any]]:
+        """What opens the streams of one session over HTTP+SSE."""
+        from mcp.client.sse import sse_client
+
+        async with self._wire() as wire, anyio.create_task_group() as group:
+            limit = self._parameters.max_message_bytes
+            transport = SseTransport(wire, limit, parked, group, heard)
+
+            def client(*_: Any, **__: Any) -> httpx2.AsyncClient:
+                return self._client(transport)
+
+            yield sse_client(self._parameters.url, httpx_client_factory=client)
+            group.cancel_scope.cancel()
+
+    def _client(self, transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            headers=dict(self._parameters.headers),
+            timeout=httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S, write=WRITE_TIMEOUT_S),
+            transport=transport,
+        )
+
+    @asynccontextmanager
+    async def _wire(self) -> AsyncIterator[WireTransport]:
         if self._connections is None:
             limits = httpx2.Limits(
                 max_connections=most_connections(), max_keepalive_connections=KEPT_CONNECTIONS
@@ -70,14 +104,7 @@ class HttpConnections:
             self._connections = _transport(limits, proxy)
         self._sessions += 1
         try:
-            limit = self._parameters.max_message_bytes
-            wire = WireTransport(self._connections, self._proxy)
-            async with httpx2.AsyncClient(
-                headers=dict(self._parameters.headers),
-                timeout=httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S, write=WRITE_TIMEOUT_S),
-                transport=ContainedTransport(wire, limit, parked, heard),
-            ) as client:
-                yield client
+            yield WireTransport(self._connections, self._proxy)
         finally:
             self._sessions -= 1
             if not self._sessions:

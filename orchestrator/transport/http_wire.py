@@ -53,7 +53,7 @@ class WireTransport(httpx2.AsyncBaseTransport):
         if response.has_redirect_location:
             return await _redirect(request, response)
         if request.method == "DELETE":  # nobody wants to know what it says
-            return await _without_body(response)
+            return await without_body(response)
         if request.method == "GET":
             assert isinstance(response.stream, httpx2.AsyncByteStream)
             response.stream = _Reopened(response.stream, self)
@@ -98,7 +98,7 @@ async def _redirect(request: httpx2.Request, response: httpx2.Response) -> httpx
     Raises:
         RemoteProtocolError: It cannot be read: raised by the client, it would end the session.
     """
-    redirect = await _without_body(response)
+    redirect = await without_body(response)
     try:
         url = request.url.join(redirect.headers["location"])
         if not url.host:
@@ -110,7 +110,19 @@ async def _redirect(request: httpx2.Request, response: httpx2.Response) -> httpx
     return redirect
 
 
-async def _without_body(response: httpx2.Response) -> httpx2.Response:
+def within_origin(response: httpx2.Response) -> httpx2.URL | None:
+    """Where a redirect leads that keeps the method and the origin of its request; else None."""
+    request = response.request
+    keeps = response.status_code in (307, 308) or request.method == "GET"
+    if not (response.has_redirect_location and keeps):
+        return None
+    url = request.url.join(response.headers["location"])
+    same = (url.scheme, url.netloc) == (request.url.scheme, request.url.netloc)
+    return url if same and not url.userinfo else None
+
+
+async def without_body(response: httpx2.Response) -> httpx2.Response:
+    """A response without its body, which is read so that the connection can be used again."""
     assert isinstance(response.stream, httpx2.AsyncByteStream)
     try:
         with anyio.move_on_after(DRAIN_S), suppress(httpx2.TransportError):

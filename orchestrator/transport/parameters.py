@@ -31,8 +31,9 @@ class StdioParameters:
 
 @dataclass(frozen=True, slots=True)
 class HttpParameters:
-    """An endpoint of streamable HTTP."""
+    """An endpoint of streamable HTTP, or of the HTTP+SSE before it."""
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     max_message_bytes: int = MAX_MESSAGE_BYTES
+    is_sse: bool = False

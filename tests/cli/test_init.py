@@ -27,7 +27,7 @@ CLAUDE = {
 }
 CODE = {
     "servers": {
-        "web": {"type": "http", "url": "https://y/mcp"},
+        "web": {"type": "sse", "url": "https://y/sse"},
         "same": {"command": "npx", "args": ["-y", "server-fs", "/tmp"], "env": {}},
         "here": {"command": "x", "args": ["${workspaceFolder}/a", "${input:my-key}"]},
     },
@@ -79,6 +79,7 @@ def test_init_takes_over_the_servers_of_desktop_clients(
     assert servers["my-files"].args == ["-y", "server-fs", "/tmp"]
     assert servers["my-files"].env == {"API_KEY": 's3cr"et', "N": "1"}
     assert servers["web"].headers == {"Auth": "Bearer t"}
+    assert (servers["web"].transport, servers["web-2"].transport) == ("streamable-http", "sse")
     assert servers["here"].args == [f"{project}/a", "k"]
 
 

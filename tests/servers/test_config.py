@@ -98,6 +98,17 @@ def test_every_field_is_read(write: Write, tmp_path: Path) -> None:
     }
 
 
+def test_an_unknown_transport_is_an_error_with_the_nearest_name(write: Write) -> None:
+    for given, meant in (("see", "sse"), ("streamable_http", "streamable-http")):
+        with pytest.raises(ConfigError, match=f'Did you mean "{meant}"'):
+            load_config(write(f'[servers.a]\nurl = "http://x"\ntransport = "{given}"'), {})
+
+
+def test_what_data_depends_on_is_the_transport_too() -> None:
+    url = "http://x.example"
+    assert Server(url=url).identity != Server(url=url, transport="sse").identity
+
+
 def test_a_server_needs_no_more_than_a_command(write: Write) -> None:
     server = one(write('[servers.a]\ncommand = "x"'))
     assert (server.timeout_s, server.start_timeout_s, server.sessions) == (60, 30, 1)
@@ -169,6 +180,14 @@ def test_all_mistakes_of_a_file_are_told_at_once(write: Write) -> None:
         [servers.program]
         command = ""
         headers = { A = "b" }
+        transport = "sse"
+        [servers.old]
+        url = "http://x"
+        transport = "see"
+        [servers.older]
+        url = "http://x"
+        transport = "sse"
+        protocol = "2026-07-28"
         [servers.web]
         url = "ftp://x"
         args = ["x"]
@@ -196,6 +215,12 @@ def test_all_mistakes_of_a_file_are_told_at_once(write: Write) -> None:
             ("/servers/both", "expected a command or a url, got both"),
             ("/servers/program/command", "expected a program, got an empty string"),
             ("/servers/program/headers", '"headers" is for a url, and this server has a command'),
+            (
+                "/servers/program/transport",
+                '"transport" is for a url, and this server has a command',
+            ),
+            ("/servers/old/transport", 'expected one of "streamable-http", "sse", got "see"'),
+            ("/servers/older/protocol", 'protocol "2026-07-28" is not spoken over HTTP+SSE'),
             ("/servers/web/url", 'expected a URL like "https://example.com/mcp"'),
             ("/servers/web/args", '"args" is for a command, and this server has a url'),
             ("/servers/web/cwd", '"cwd" is for a command, and this server has a url'),
@@ -229,6 +254,7 @@ RIGHT: dict[str, list[Any]] = {
     "inherit_env": [[], ["a"]],
     "cwd": ["text", "", None],
     "url": [None],
+    "transport": [],
     "headers": [],
     "timeout_s": [1, 1.5],
     "start_timeout_s": [1, 1.5],

@@ -85,6 +85,22 @@ def test_a_url_may_have_leftovers_of_a_program(tmp_path: Path, fields: dict[str,
 
 
 @pytest.mark.parametrize(
+    ("fields", "transport"),
+    [
+        ({"type": "sse"}, "sse"),
+        ({"transport": "sse"}, "sse"),
+        ({"type": "http", "transport": "http"}, "streamable-http"),
+        ({"transport": "streamable-http"}, "streamable-http"),
+    ],
+)
+def test_the_transport_of_a_url_is_that_of_the_file(
+    tmp_path: Path, fields: dict[str, Any], transport: str
+) -> None:
+    server = one(tmp_path, {"url": "https://x.example/sse", **fields})
+    assert (server.unusable, server.transport) == ("", transport)
+
+
+@pytest.mark.parametrize(
     ("fields", "why"),
     [
         (None, "expected object, got null"),
