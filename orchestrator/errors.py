@@ -299,6 +299,7 @@ Code = Literal[
     "unknown_tool",
     "unknown_type",
     "unreadable_file",
+    "untrusted_flow",
     "unusable_schema",
     "unused_input",
     "unwritable_file",

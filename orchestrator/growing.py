@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
@@ -18,14 +18,18 @@ from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.summary import Stop
 from orchestrator.errors import Problem, WorkflowError
-from orchestrator.inspection import nothing_known, problems_of
+from orchestrator.inspection import problems_of
 from orchestrator.journal.kept_run import KeptRun
 from orchestrator.preflight import check_online, unknown_servers
 from orchestrator.servers.pool import ServerPool
+from orchestrator.trust import reached_calls
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.normalize import task_of, with_paths
 from orchestrator.workflow.plan import TaskPlan
 from orchestrator.workflow.task import Task
+
+if TYPE_CHECKING:
+    from orchestrator.check.earlier import Earlier
 
 _WORDS = re.compile(r"[\w-]+"), re.compile(r"[\w.:-]+")
 _LATE = ("name", "description", "output", "finally")  # what is only read at the end
@@ -48,6 +52,7 @@ class GrowingRun:
         header: Mapping[str, Any],
         run: Run,
         pool: ServerPool,
+        earlier: Earlier,
         hold: Hold | None = None,
         kept: KeptRun | None = None,
     ) -> None:
@@ -58,7 +63,7 @@ class GrowingRun:
         self._written: dict[int, Mapping[str, Any]] = {}  # by their numbers
         self._numbers = count()
         self._coming: dict[str | None, anyio.Event] = {}  # set when the task was added or refused
-        self._tasks, self._earlier = run.plan.tasks, nothing_known()
+        self._tasks, self._earlier = run.plan.tasks, earlier
         self._growing = Growing(run.plan, self._end, run.schedule)
         self._ended, self._turn = anyio.Event(), anyio.Lock()
         self._is_closed, self._failure = False, ""
@@ -174,7 +179,7 @@ class GrowingRun:
         if not errors:
             try:
                 await self._pool.open(workflow.plan.servers)  # with a lock, none has started yet
-                check_online(workflow, self._pool)
+                check_online(workflow, self._pool, grows=True)
             except WorkflowError as error:
                 errors = list(error.problems)
         return errors
@@ -244,7 +249,8 @@ class GrowingRun:
         if found := unknown_servers(whole, self._pool.servers):
             raise WorkflowError(whole.name, found, _SO_FAR)
         await self._pool.open(whole.plan.servers)
-        check_online(whole, self._pool, _SO_FAR)
+        check_online(whole, self._pool, _SO_FAR, grows=True)
+        self._earlier.reached |= reached_calls(whole, self._pool.servers, grows=True)
 
     def lose(self, why: str) -> None:
         """The rest of the plan will never come: what runs is finished, and nothing new begins."""

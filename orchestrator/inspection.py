@@ -114,6 +114,11 @@ class Inspector(Owned):
         return tuple(self._pool.servers)
 
     @property
+    def trusted_workflows(self) -> frozenset[str]:
+        """The names of the workflows with tasks that their operator answers for."""
+        return frozenset(each.workflow for each in self._pool.servers.trusted)
+
+    @property
     def tools_version(self) -> int:
         """A number that changes whenever what `known_tools` gives may have changed."""
         return self._pool.catalog.version

@@ -6,24 +6,20 @@ servers sooner.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.documents.jsonpath import describe
-from orchestrator.documents.pointer import pointer
-from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
-from orchestrator.engine.schedules import SCHEDULES
-from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import Problem, ServerStartError, Severity, WorkflowError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers import problems
 from orchestrator.servers.catalog import configured, is_allowed
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
+from orchestrator.trust import flow_errors, flow_findings
 from orchestrator.workflow.inputs import complete_inputs
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
@@ -35,41 +31,6 @@ if TYPE_CHECKING:
 WorkflowSource = str | Path | Mapping[str, Any] | Workflow
 # All tools of the known servers, by server and name; other servers are missing.
 Listed = Mapping[str, Mapping[str, Tool]]
-
-
-def check_overrides(workflow: Workflow, settings: RunSettings) -> None:
-    """Check the settings of one run; raises a `WorkflowError` if they are wrong."""
-    estimates = settings.estimates or {}
-    # A plan without tasks grows: any may come.
-    found = problems_of_estimates(workflow.plan.tasks or estimates, estimates)
-    schedule = settings.schedule
-    if schedule is not None and schedule not in SCHEDULES:
-        near = nearest(schedule, SCHEDULES) or tuple(SCHEDULES)
-        message = f"unknown schedule {quoted(schedule)}"
-        found.append(Problem("wrong_value", message, "/schedule", None, near))
-    for name in ("max_concurrency", "max_run_mb"):
-        if (limit := getattr(settings, name)) is not None and limit < 0:
-            message = f"expected {name} of at least 0, got {limit}"
-            found.append(Problem("wrong_value", message, pointer(name)))
-    if found:
-        raise WorkflowError(workflow.name, found)
-
-
-def problems_of_estimates(tasks: Iterable[str], estimates: Mapping[str, float]) -> list[Problem]:
-    """Estimates of unknown tasks, and those that are no number of seconds."""
-    found = []
-    known = dict.fromkeys(tasks) if estimates else {}
-    for task, seconds in estimates.items():
-        path = pointer("estimates", task)
-        is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        if task not in known:
-            near = nearest(str(task), known)
-            message = f"unknown task {quoted(str(task))}"
-            found.append(Problem("unknown_task", message, path, None, near))
-        elif not is_number or not 0 <= seconds <= sys.float_info.max:
-            message = f"expected a number of seconds of at least 0, got {describe(seconds)}"
-            found.append(Problem("wrong_value", message, path, task))
-    return found
 
 
 def check_offline(
@@ -89,21 +50,30 @@ def check_offline(
     except WorkflowError as error:  # its problems are reported with all others
         found += error.problems
     found += unknown_servers(workflow, pool.servers)
+    tools: Mapping[str, Tool] = {}
     if pool.lock is None:
         found += tool_problems(workflow, pool.servers, {})
     else:
         from orchestrator.check.checker import errors_in
 
         known, missing = locked(workflow, pool.servers, pool.lock)
-        found += [*missing, *errors_in(workflow, allowed_tools(pool.servers, known))]
+        tools = allowed_tools(pool.servers, known)
+        found += [*missing, *errors_in(workflow, tools)]
+    found += flow_errors(workflow, pool.servers, lambda: tools)
     _refuse(workflow, found)
     return values
 
 
-def check_online(workflow: Workflow, pool: ServerPool, so_far: str = "nothing was called") -> None:
+def check_online(
+    workflow: Workflow,
+    pool: ServerPool,
+    so_far: str = "nothing was called",
+    *,
+    grows: bool = False,
+) -> None:
     """Check the tools of the servers that started, and that the required ones did.
 
-    `so_far` says what was called until now.
+    `so_far` says what was called until now; `grows` is as for `flow_policy`.
 
     Raises:
         ServerStartError: A server that is marked `required = true` did not start.
@@ -111,8 +81,11 @@ def check_online(workflow: Workflow, pool: ServerPool, so_far: str = "nothing wa
     """
     missing = [problem for problem in failures(workflow, pool) if problem.severity == "error"]
     _refuse(workflow, missing, so_far, ServerStartError)
-    wrong = tool_problems(workflow, pool.servers, usable(workflow, pool))
+    listed = usable(workflow, pool)
+    wrong = tool_problems(workflow, pool.servers, listed)
     wrong += prompt_problems(workflow, pool)
+    known = partial(allowed_tools, pool.servers, listed)
+    wrong += flow_errors(workflow, pool.servers, known, grows=grows)
     _refuse(workflow, [*wrong, *_changed_tools(workflow, pool)], so_far)
 
 
@@ -168,7 +141,8 @@ def findings(
     if not listed:  # everything is unknown
         found = [problem for problem in found if problem.severity != "note"]
     idle = {problem.task for problem in found if problem.code == "never_runs" and problem.task}
-    return [*found, *warnings_of(workflow, tools, serial, idle)]
+    flows = flow_findings(workflow, servers, tools, earlier)
+    return [*found, *flows, *warnings_of(workflow, tools, serial, idle)]
 
 
 def allowed_tools(servers: Mapping[str, Server], listed: Listed) -> dict[str, Tool]:

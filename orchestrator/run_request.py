@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import random
+import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self, TypedDict
 
 from orchestrator.calls.call import Caller
+from orchestrator.documents.jsonpath import describe
+from orchestrator.documents.pointer import pointer
+from orchestrator.documents.suggest import nearest
+from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Announcer, Observers, StartTimes
 from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.question import AnswerCallback
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.reuse import Reuse
 from orchestrator.engine.run import Run
+from orchestrator.engine.schedules import SCHEDULES
 from orchestrator.engine.settings import MAX_RUN_MB, RunSettings, Servers
-from orchestrator.preflight import (
-    WorkflowSource,
-    allowed_tools,
-    check_offline,
-    check_overrides,
-)
+from orchestrator.errors import Problem, WorkflowError
+from orchestrator.preflight import WorkflowSource, allowed_tools, check_offline
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.pool import ServerPool
 from orchestrator.telemetry.telemetry import Telemetry
@@ -128,3 +130,38 @@ def new_settings(
     # Ids sort by time, as those of UUID version 7 do (RFC 9562), which Python has from 3.14 on.
     run_id = f"{round(moment.timestamp() * 1000):012x}{uuid.uuid4().hex[:20]}"
     return RunSettings(schedule, max_concurrency, estimates, max_run_mb, random.random, run_id, now)
+
+
+def check_overrides(workflow: Workflow, settings: RunSettings) -> None:
+    """Check the settings of one run; raises a `WorkflowError` if they are wrong."""
+    estimates = settings.estimates or {}
+    # A plan without tasks grows: any may come.
+    found = problems_of_estimates(workflow.plan.tasks or estimates, estimates)
+    schedule = settings.schedule
+    if schedule is not None and schedule not in SCHEDULES:
+        near = nearest(schedule, SCHEDULES) or tuple(SCHEDULES)
+        message = f"unknown schedule {quoted(schedule)}"
+        found.append(Problem("wrong_value", message, "/schedule", None, near))
+    for name in ("max_concurrency", "max_run_mb"):
+        if (limit := getattr(settings, name)) is not None and limit < 0:
+            message = f"expected {name} of at least 0, got {limit}"
+            found.append(Problem("wrong_value", message, pointer(name)))
+    if found:
+        raise WorkflowError(workflow.name, found)
+
+
+def problems_of_estimates(tasks: Iterable[str], estimates: Mapping[str, float]) -> list[Problem]:
+    """Estimates of unknown tasks, and those that are no number of seconds."""
+    found = []
+    known = dict.fromkeys(tasks) if estimates else {}
+    for task, seconds in estimates.items():
+        path = pointer("estimates", task)
+        is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if task not in known:
+            near = nearest(str(task), known)
+            message = f"unknown task {quoted(str(task))}"
+            found.append(Problem("unknown_task", message, path, None, near))
+        elif not is_number or not 0 <= seconds <= sys.float_info.max:
+            message = f"expected a number of seconds of at least 0, got {describe(seconds)}"
+            found.append(Problem("wrong_value", message, path, task))
+    return found

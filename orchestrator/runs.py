@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from anyio import to_thread
 
@@ -32,7 +32,7 @@ from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
 from orchestrator.errors import JournalError
 from orchestrator.growing import GrowingRun
-from orchestrator.inspection import Inspector
+from orchestrator.inspection import Inspector, nothing_known
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import KeptRun
 from orchestrator.journal.location import Location
@@ -43,8 +43,12 @@ from orchestrator.preflight import WorkflowSource, check_online
 from orchestrator.run_request import Inputs, RunOptions, RunRequest
 from orchestrator.servers.pool import ServerPool
 from orchestrator.startup import Startup, starting
+from orchestrator.trust import guarded
 from orchestrator.workflow.header import without_tasks
 from orchestrator.workflow.model import Workflow
+
+if TYPE_CHECKING:
+    from orchestrator.check.strangers import Site
 
 
 class Runs(Inspector):
@@ -107,12 +111,13 @@ class Runs(Inspector):
         request = self._request(without_tasks(header), inputs, options)
         kept = await self._kept(request, hold=hold)
         settle_memo(request.workflow, kept, self._pool)
-        run = self._new_run(request, recorder=None if kept is None else kept.recorder)
+        recorder, earlier = None if kept is None else kept.recorder, nothing_known()
+        run = self._new_run(request, recorder=recorder, reached=earlier.reached)
         async with AsyncExitStack() as stack:
             if kept is not None:
                 await stack.enter_async_context(carried(run, kept, self._pool.start_soon))
             await stack.enter_async_context(self._pool.noting(run, request.inputs))
-            growing = GrowingRun(header, run, self._pool, hold, kept)
+            growing = GrowingRun(header, run, self._pool, earlier, hold, kept)
             yield await stack.enter_async_context(growing)
 
     @asynccontextmanager
@@ -281,7 +286,10 @@ class Runs(Inspector):
             await self._pool.open(loaded.plan.servers, request.times)
             yield self._new_run(request, recorder=recorder)
             return
-        if loaded.timeout_s is not None or all(map(self._pool.usable, loaded.plan.servers)):
+        # A run that goes on is refused as it is: begun, it would end with what is found later.
+        goes_on = recorder is not None and recorder.resumed > 0
+        is_ready = all(map(self._pool.usable, loaded.plan.servers))
+        if goes_on or is_ready or loaded.timeout_s is not None:
             await self._open(request)
             yield self._new_run(request, recorder=recorder)
             return
@@ -305,7 +313,11 @@ class Runs(Inspector):
         check_online(request.workflow, self._pool)
 
     def _new_run(
-        self, request: RunRequest, startup: Startup | None = None, recorder: Recorder | None = None
+        self,
+        request: RunRequest,
+        startup: Startup | None = None,
+        recorder: Recorder | None = None,
+        reached: set[Site] | None = None,
     ) -> Run:
         pool, plan = self._pool, request.workflow.plan
         names = plan.servers if plan.tasks else list(pool.servers)  # it grows
@@ -313,4 +325,5 @@ class Runs(Inspector):
         known = pool.catalog.of(names)
         of_pool = pool.policies, pool.locks, listen, startup
         servers = Servers(known, *of_pool, request.times.ms, pool.servers.budget)
-        return request.run(pool.call, servers, recorder=recorder, telemetry=self._telemetry)
+        caller = guarded(request.workflow, pool, reached)
+        return request.run(caller, servers, recorder=recorder, telemetry=self._telemetry)

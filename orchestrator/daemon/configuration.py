@@ -16,7 +16,12 @@ from orchestrator.transport.process import INHERITED
 
 # The fields of a `Server` that are not settings, but part of what it is.
 _OTHERS = ("secrets", "tokens", "unusable")
-_UNCOUNTED = ("shown", "inherited")
+_UNCOUNTED = (
+    "shown",
+    "inherited",
+    "trust",
+    "sensitive",
+)  # a run asks its own file for the last two
 # Of the variables that each program inherits, those that say where and who this is: the user is the
 # same, and whether a variable says so may differ from one terminal to the next.
 _OF_USER = frozenset({"TERM", "SHELL", "USER", "LOGNAME"})

@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.client import Orchestrator
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.parse import DocumentError, parse_json
+from orchestrator.documents.text import quoted
 from orchestrator.engine.result import RunResult
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.validator import Validator
@@ -84,7 +85,12 @@ class Plans:
         return self.answer(result, has_output=arguments.get("output") is not None)
 
     def _plan(self, asked: Asked) -> dict[str, Any]:
-        return {"name": _NAME, **self._saved.inlined(plan_of(asked.arguments))}
+        plan = {"name": _NAME, **plan_of(asked.arguments)}
+        if plan["name"] in self._engine.trusted_workflows:
+            message = f"{quoted(plan['name'])} is a workflow that servers.toml trusts tasks of"
+            hint = "give the plan another name, or none"
+            raise WorkflowError(_NAME, [Problem("wrong_value", message, "/name", hint=hint)])
+        return self._saved.inlined(plan)
 
     async def run(self, workflow: Workflow, inputs: Mapping[str, Any], asked: Asked) -> RunResult:
         """Run a workflow. Raises an `OrchestratorError`."""

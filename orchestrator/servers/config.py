@@ -60,6 +60,7 @@ class Defaults(_Settings):
     sessions: int = Field(default=1, ge=1, le=64)
     protocol: Protocol = "auto"
     writes: Literal["serial", "parallel"] = "serial"
+    trust: Literal["trusted", "untrusted"] = "trusted"
     max_result_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
 
 
@@ -70,6 +71,14 @@ class JournalTable(_Settings):
     keep_days: float = Field(default=30, gt=0, allow_inf_nan=False)
     keep_runs: int = Field(default=1000, ge=1)
     outputs: bool = True
+
+
+class TrustedTask(_Settings):
+    """A task that the operator answers for, although the words of strangers reach it."""
+
+    workflow: str = Field(min_length=1)
+    task: str = Field(min_length=1)  # with those that it is inside of, as in `outer/inner`
+    because: str = Field(min_length=1)
 
 
 def _rate_limit(rate: str | None) -> tuple[int, float] | None:
@@ -93,6 +102,7 @@ class Settings(Defaults):
     elicitation: Literal["none", "defaults", "ask"] = "none"
     required: bool = False
     approve: list[str] | Literal["destructive"] = Field(default_factory=list)
+    sensitive: list[str] = Field(default_factory=list)
     allow: list[str] | None = None
     deny: list[str] = Field(default_factory=list)
 
@@ -202,12 +212,14 @@ class ServerTable(dict[str, Server]):
         off: The servers that their file leaves out, each with the field that says so and the file.
         journal: What it says of the runs that are kept.
         budget: What a run may spend.
+        trusted: The tasks that their operator answers for.
         others: Why there are no others, if they do not come from a file of servers.
     """
 
     off: Mapping[str, str] = MappingProxyType({})
     journal: JournalTable = JournalTable()
     budget: Budget | None = None
+    trusted: tuple[TrustedTask, ...] = ()
     others: str = ""
 
     @classmethod
@@ -216,7 +228,7 @@ class ServerTable(dict[str, Server]):
         made = cls(servers)
         if isinstance(given, ServerTable):
             made.off, made.journal, made.budget = given.off, given.journal, given.budget
-            made.others = given.others
+            made.others, made.trusted = given.others, given.trusted
         return made
 
 

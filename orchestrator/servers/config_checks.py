@@ -16,7 +16,7 @@ from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import quoted
 from orchestrator.documents.validation import Location, problems_of
 from orchestrator.errors import Problem
-from orchestrator.servers.config import Settings, ToolSettings
+from orchestrator.servers.config import Settings, ToolSettings, TrustedTask
 from orchestrator.servers.redaction import shown_fields
 
 BACKSLASH_HINT = "a backslash in \"...\" starts an escape: use '...', or write each one twice"
@@ -34,7 +34,11 @@ def problems_of_model(model: type[BaseModel], given: Any) -> list[Problem]:
     try:
         model.model_validate(given)
     except ValidationError as error:
-        known = {"": tuple(model.model_fields), "tools": tuple(ToolSettings.model_fields)}
+        known = {
+            "": tuple(model.model_fields),
+            "tools": tuple(ToolSettings.model_fields),
+            "trusted": tuple(TrustedTask.model_fields),
+        }
         return problems_of(error, given, known)
     return []
 

@@ -35,6 +35,7 @@ from orchestrator.servers.config import (
     Server,
     ServerTable,
     Settings,
+    TrustedTask,
 )
 from orchestrator.servers.config_checks import (
     BACKSLASH_HINT,
@@ -53,7 +54,7 @@ from orchestrator.workflow.source_map import located
 
 logger = logging.getLogger("orchestrator")
 
-_TABLES = ("servers", "defaults", "journal", "budget", "$schema")
+_TABLES = ("servers", "defaults", "journal", "budget", "trusted", "$schema")
 _VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|([^}]*)\})?")
 _OF_EDITOR = re.compile(r"(env|input):(.+)", re.DOTALL)
 _SERVER_NAME = re.compile(r"[^:\s]+")
@@ -68,6 +69,10 @@ _TOML_HINTS = {
     "Cannot declare": "write each table once",
     "Cannot overwrite a value": "write each field once",
 }
+
+
+class _Trusted(BaseModel):
+    trusted: list[TrustedTask]
 
 
 def load_config(
@@ -147,9 +152,11 @@ class _Reader:
         made = ServerTable()
         journal = self._checked(JournalTable, data.get("journal", {}), ("journal",))
         budget = self._checked(Budget, data.get("budget", {}), ("budget",))
+        trusted = self._checked(_Trusted, {"trusted": data.get("trusted", [])}, ())
         if not self.problems:
             made.journal = JournalTable(**journal)
             made.budget = Budget(**budget) if budget else None
+            made.trusted = tuple(_Trusted.model_validate(trusted).trusted)
         for name, given in table.items():
             at = ("servers", name)
             fields = self._fields(given, at)

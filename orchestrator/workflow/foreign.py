@@ -16,6 +16,7 @@ from orchestrator.errors import Problem
 
 _LISTS = ("tasks", "finally")
 _NO_SHELL = 'only tools are called: give "tool" a "server:tool"'
+_OPERATOR = "who is trusted is for the operator to say, in servers.toml"
 _NEEDED = 'write {"id": ..., "tool": "server:tool", "arguments": {...}} for each'
 _GOES_ON = (
     'a failed task does not stop others: on those that need it write "run_if": "all_done", or give '
@@ -48,6 +49,7 @@ _OF_WORKFLOWS: Mapping[str, _Meaning] = {
     **_words("onexit handleron hooks cleanup", "finally", "an array of tasks", renamed=False),
     **_words("on cron", hint="a workflow does not start itself: use cron or CI for that"),
     **_words("env secrets", hint="variables belong to the servers: see env in servers.toml"),
+    **_words("trust trusted untrusted sensitive", hint=f"{_OPERATOR}: [[trusted]]"),
     **_words("version apiversion kind metadata type", hint="remove it"),
 }
 _OF_TASKS: Mapping[str, _Meaning] = {
@@ -83,6 +85,7 @@ _OF_TASKS: Mapping[str, _Meaning] = {
     **_words("type kind", hint='remove it: "tool" says what a task does'),
     **_words("run command script shell executor image container", hint=_NO_SHELL),
     **_words("env", hint="variables belong to the servers: see env in servers.toml"),
+    **_words("trust trusted untrusted sensitive because", hint=f"{_OPERATOR}: [[trusted]]"),
     **_words("server", hint='"tool" has both: "server:tool"'),
     **_words("output outputs stdout", hint="its output is $OUTPUT[id] for all others"),
 }

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.engine.priorities import priorities
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
-from orchestrator.preflight import problems_of_estimates
+from orchestrator.run_request import problems_of_estimates
 from orchestrator.workflow.model import Schedule
 from tests.fakes import ScriptedCaller, workflow
 from tests.virtual_clock import Backend, virtual_clock

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator import ConfigError, Server
 from orchestrator.calls.call import Call
-from orchestrator.servers.config import DEFAULTS, FIELDS
+from orchestrator.servers.config import DEFAULTS, FIELDS, TrustedTask
 from orchestrator.servers.config_file import load_config
 from orchestrator.servers.pool import ServerPool
 from orchestrator.workflow.budget import Budget
@@ -265,6 +265,8 @@ RIGHT: dict[str, list[Any]] = {
     "rate": [None],
     "protocol": [],
     "writes": [],
+    "trust": [],
+    "sensitive": [[], ["a"]],
     "elicitation": [],
     "required": [True],
     "approve": [[], ["a"]],
@@ -496,6 +498,35 @@ def test_zero_is_no_limit_and_a_tool_can_have_a_rate(write: Write) -> None:
             'expected a rate like "10/s", "100/min" or "1000/h", from 1 to 9,999,999, got "fast"',
         ),
         ("/servers/a/tools/b/max_concurrency", "expected at least 0, got -1"),
+    ]
+
+
+def test_an_operator_says_whose_words_are_those_of_strangers(write: Write) -> None:
+    servers = """
+        [defaults]
+        trust = "untrusted"
+        [servers.web]
+        command = "a"
+        [servers.own]
+        command = "b"
+        trust = "trusted"
+        sensitive = ["re*"]
+    """
+    trusted = '[[trusted]]\nworkflow = "w"\ntask = "in/t"\nbecause = "it gives numbers"\n'
+    made = load_config(write(servers + trusted))
+    assert [server.trust for server in made.values()] == ["untrusted", "trusted"]
+    assert made["own"].sensitive == ["re*"]
+    assert made.trusted == (TrustedTask(workflow="w", task="in/t", because="it gives numbers"),)
+    assert ServerPool(made).servers.trusted == made.trusted
+    assert load_config(write(servers)).trusted == ()
+    wrong = trusted.replace("task", "tsk").replace('"it gives numbers"', '""')
+    assert problems(write(servers + wrong)) == [
+        ("/trusted/0/task", 'missing field "task"'),
+        ("/trusted/0/tsk", 'unknown field "tsk"'),
+        ("/trusted/0/because", 'expected non-empty string, got string ""'),
+    ]
+    assert problems(write(f"trusted = 3\n{servers}")) == [
+        ("/trusted", "expected array, got integer 3")
     ]
 
 
