@@ -99,6 +99,10 @@ class Inspector(Owned):
         """The warnings of `findings`, as far as the servers tell that are ready; starts none."""
         return _of_ready(workflow, self._pool, "warning")
 
+    def known_errors(self, workflow: Workflow) -> list[Problem]:
+        """The errors of `findings`, as far as the servers tell that are ready; starts none."""
+        return _of_ready(workflow, self._pool, "error")
+
     async def errors(self, workflow: Workflow, wait_s: float) -> list[Problem]:
         """The errors of `findings`, as far as the servers tell that are ready after `wait_s`."""
         pool = self._pool

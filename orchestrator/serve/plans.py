@@ -71,9 +71,7 @@ class Plans:
     async def execute(self, asked: Asked) -> Answer:
         """`parallel_execute`. Raises an `OrchestratorError`."""
         workflow = Workflow.load(self._plan(asked))
-        if wrong := await self._engine.errors(workflow, START_WAIT_S):
-            raise WorkflowError(_NAME, wrong)
-        result = await self.run(workflow, {}, asked)
+        result = await self.run_checked(workflow, {}, asked)
         return self.answer(result, has_output=workflow.output is not None)
 
     async def finish(self, plan: StreamedPlan, arguments: Mapping[str, Any]) -> Answer | None:
@@ -91,6 +89,14 @@ class Plans:
             hint = "give the plan another name, or none"
             raise WorkflowError(_NAME, [Problem("wrong_value", message, "/name", hint=hint)])
         return self._saved.inlined(plan)
+
+    async def run_checked(
+        self, workflow: Workflow, inputs: Mapping[str, Any], asked: Asked
+    ) -> RunResult:
+        """Run a workflow that fits its tools. Raises an `OrchestratorError`."""
+        if wrong := await self._engine.errors(workflow, START_WAIT_S):
+            raise WorkflowError(workflow.name, wrong)
+        return await self.run(workflow, inputs, asked)
 
     async def run(self, workflow: Workflow, inputs: Mapping[str, Any], asked: Asked) -> RunResult:
         """Run a workflow. Raises an `OrchestratorError`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ SUFFIXES = (".json", ".yaml", ".yml")
 _NOT_WORKFLOWS = (".test.json", ".schema.json")
 MAX_NAME = 64
 MAX_FILES = 2000
+MAX_ERRORS = 3  # that are told of one workflow
 MAX_ABOUT = 700  # some clients refuse descriptions over 1,024 characters
 _HASH = 8
 _NO_TASKS = frozenset({"inputs", "output", "config", "defaults"})
@@ -63,6 +64,8 @@ class Saved:
         self._directory, self._reserved, self._warn = directory, frozenset(reserved), warn
         self._stamp: Stamp | None = None
         self.workflows: dict[str, SavedWorkflow] = {}
+        self._checked: tuple[object, ...] = ()
+        self._told: dict[str, str] = {}  # what was said of a workflow, by the name of its tool
 
     def stamp(self) -> Stamp:
         """What changes when a file does."""
@@ -108,6 +111,24 @@ class Saved:
             why = "that is the name of another tool"
             self._warn(f"{file}: the tool is called {quoted(name)}, not {quoted(wanted)}: {why}")
         found[name] = SavedWorkflow(name, workflow)
+
+    def check(self, errors: Callable[[Workflow], Sequence[Problem]], version: object) -> None:
+        """Warn of each workflow that calls would refuse, once for what is wrong with it.
+
+        Args:
+            errors: What is wrong with a workflow by the tools that are known.
+            version: Changes when these do.
+        """
+        state = version, *self.workflows.values()
+        if state == self._checked:
+            return
+        self._checked, before, self._told = state, self._told, {}
+        for name, saved in self.workflows.items():
+            if found := errors(saved.workflow):
+                said = self._told[name] = "; ".join(map(str, found[:MAX_ERRORS]))
+                if before.get(name) != said:
+                    file = saved.workflow.source
+                    self._warn(f"{file and file.name}: calls of {quoted(name)} are refused: {said}")
 
     def inlined(self, plan: Mapping[str, Any], at: tuple[str | int, ...] = ()) -> dict[str, Any]:
         """A plan of a model with the saved workflows that it names; it can name no other file.

@@ -130,8 +130,9 @@ class Toolset:
         )
 
     async def refresh(self) -> None:
-        """Read the directory again if it has changed."""
+        """Read the directory again if it has changed, and check what it has."""
         await to_thread.run_sync(self._saved.refresh)
+        self._saved.check(self._engine.known_errors, self._engine.tools_version)
 
     def _behind(self) -> str:
         """What lies behind the tools, in a few words."""
@@ -244,7 +245,7 @@ class Toolset:
         workflow, tool = saved.workflow, saved.workflow.signature
         if problems := wrong_arguments(workflow.name, tool.input_schema, asked.arguments):
             return invalid(problems)
-        result = await self._plans.run(workflow, asked.arguments, asked)
+        result = await self._plans.run_checked(workflow, asked.arguments, asked)
         return self._plans.output(result, self._output_schema(saved.name))
 
     async def _run_single(self, tool: Tool, asked: Asked) -> Answer:

@@ -65,6 +65,30 @@ async def test_a_saved_workflow_is_a_tool(tmp_path: Path) -> None:
         assert (await toolset.call("twice")).document["findings"][0]["code"] == "unknown_tool"
 
 
+async def test_a_saved_workflow_that_does_not_fit_its_tools_is_told_when_it_is_loaded(
+    tmp_path: Path,
+) -> None:
+    def save(**arguments: object) -> None:
+        wrong = {"tasks": [task("a", "double", n=1), task("b", "double", **arguments)]}
+        (tmp_path / "wrong.json").write_text(json.dumps(wrong))
+
+    warned: list[str] = []
+    save(n=[1], m="very new")
+    async with opened(workflows=tmp_path, warn=warned.append) as toolset:
+        await toolset.tools()
+        await toolset.version()  # which serve asks for each second
+        (told,) = warned
+        assert told.startswith('wrong.json: calls of "wrong" are refused: task "b", ')
+        answer = await toolset.call("wrong")
+        assert (answer.is_error, answer.document["status"]) == (True, "invalid")
+        assert answer.document["findings"][0]["task"] == "b"  # and "a" was not called
+        save(n=2)
+        assert (await toolset.call("wrong")).document == {"a": {"n": 2}, "b": {"n": 4}}
+        save(n="no number at all")
+        await toolset.version()
+    assert len(warned) == 2
+
+
 async def test_names_of_tools_are_valid_and_unique(tmp_path: Path) -> None:
     names = {"a.json": "find_tools", "b.json": "Größe/" + "x" * 80, "c.json": "ok", "d.json": "ok"}
     for file, name in names.items():
