@@ -280,6 +280,9 @@ class Inside(Protocol):
     def activities(self) -> Iterator[Any]:
         """What it does now."""
 
+    def items_under_way(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Of each `for_each` in it, by its path, how many items have settled, of how many."""
+
     def note_stop(self, stop: Any) -> None:
         """Make no further call, apart from those of `finally`."""
 

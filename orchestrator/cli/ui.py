@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import socket
 
     from orchestrator.client import Orchestrator
+    from orchestrator.ui.guard import Keys
     from orchestrator.ui.servers import Configured
 
 
@@ -48,7 +49,7 @@ def _serve(options: argparse.Namespace, path: Location, listening: socket.socket
 
     async def session() -> None:
         page = Page(path, actions, Servers(path, partial(_configured, options)), hidden)
-        await serve(page, keys, listening, lambda: _ready(keys.link, opens=not options.no_browser))
+        await serve(page, keys, listening, lambda: _ready(keys, path, opens=not options.no_browser))
 
     in_event_loop(session)
     for run in actions.ended:
@@ -64,11 +65,13 @@ def _check(path: Location) -> None:
             return
 
 
-def _ready(link: str, *, opens: bool) -> None:
-    print(f"the page is at {link}", file=sys.stderr, flush=True)
+def _ready(keys: Keys, journal: Location, *, opens: bool) -> None:
+    print(f"the page is at {keys.link}", file=sys.stderr, flush=True)
     print("Ctrl-C ends it; the link is good as long as it runs, for you alone", file=sys.stderr)
+    missing = "" if store_of(journal).exists() else ", which does not exist yet"
+    print(f"it shows the runs of {journal}{missing}", file=sys.stderr, flush=True)
     if opens:
-        webbrowser.open(link)
+        webbrowser.open(keys.link_once)
 
 
 def _orchestrator(options: argparse.Namespace, path: Location, run: str) -> Orchestrator:

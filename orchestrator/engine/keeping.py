@@ -37,6 +37,10 @@ class Ended(Inside):
         """None."""
         return iter(())
 
+    def items_under_way(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """None."""
+        return iter(())
+
     def note_stop(self, stop: Any) -> None:
         """It has ended."""
 

@@ -230,7 +230,8 @@ class Run:
         running = tuple(self._tasks.activities())
         took_ms = self._emitter.clock.now_ms() if self._began else 0.0
         left = self._shared.spending.left(took_ms / 1000)
-        return RunState(len(self._settled.results), len(self.plan.tasks), running, left, took_ms)
+        settled, items = len(self._settled.results), dict(self._tasks.items_under_way())
+        return RunState(settled, len(self.plan.tasks), running, left, took_ms, items)
 
     async def execute(self) -> RunResult:
         """Run all tasks. You can call it once.

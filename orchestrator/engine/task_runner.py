@@ -101,6 +101,10 @@ class TaskRunner:
         zero = self.emitter.clock.zero
         return (each for job in self._jobs.values() for each in job.activities(zero))
 
+    def items_under_way(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Of each `for_each` under way, how many items have settled, of how many."""
+        return (each for job in self._jobs.values() for each in job.items_under_way())
+
     @property
     def is_idle(self) -> bool:
         """Whether nothing but questions is left of it."""

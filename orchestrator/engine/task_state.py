@@ -56,6 +56,7 @@ class RunState:
         running: The calls that are under way or wait.
         left: What is left of its budget: `calls`, `minutes`, `result_mb`, as far as limited.
         at_ms: When that is, milliseconds since the run began.
+        items: Of each `for_each` under way, by its path, how many items have settled, of how many.
     """
 
     settled: int
@@ -63,6 +64,7 @@ class RunState:
     running: tuple[Activity, ...]
     left: Mapping[str, float] = field(default_factory=dict)
     at_ms: float = 0.0
+    items: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -159,6 +161,14 @@ class TaskState:
             yield from self._own(None, self.attempt, zero)
         for item, attempt in (self.in_flight or {}).items():
             yield from self._own(item, attempt, zero)
+
+    def items_under_way(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """How many items have settled, of how many; likewise what is inside of it."""
+        if self.items is not None:
+            settled = len(self.items) - self.items.count(None)
+            yield self.within + self.task.id, (settled, len(self.items))
+        for inside in self.inside:
+            yield from inside.items_under_way()
 
     def _own(self, item: int | None, attempt: Attempt, zero: float) -> Iterator[Activity]:
         inside = () if attempt.inside is None else tuple(attempt.inside.activities())

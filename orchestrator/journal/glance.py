@@ -108,16 +108,20 @@ def states(
             found[name] = _state(said)
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     began: dict[str, list[float]] = defaultdict(list)
-    count = f"count(*), min({db.sql.number('started_ms')}) {_OF_RUN}='item'"
+    ended: dict[str, float] = defaultdict(float)
+    start, took = db.sql.number("started_ms"), db.sql.number("duration_ms")
+    count = f"count(*), min({start}), max({start} + {took}) {_OF_RUN}='item'"
     items = f"select path, {db.sql.text('status')}, {count}"
-    for path, status, number, began_ms in _select(db, items, run, paths, " group by 1, 2"):
+    for path, status, number, *times in _select(db, items, run, paths, " group by 1, 2"):
         if (name := _name(path, within)) is not None:
             counts[name][status] = number
-            began[name] += [] if began_ms is None else [began_ms]
+            if None not in times:
+                began[name].append(times[0])
+                ended[name] = max(ended[name], times[1])
     for name, each in counts.items():
         found.setdefault(name, {"status": None})["items"] = each
         if found[name]["status"] is None and began[name]:
-            found[name]["began_ms"] = min(began[name])
+            found[name] |= {"began_ms": min(began[name]), "last_ms": ended[name]}
     return found
 
 

@@ -5,6 +5,7 @@ Nothing of it is kept: the process that carries the run tells it at each beat wh
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.journal.location import Location, store_of
@@ -26,7 +27,8 @@ def seen(journal: Location, run: str) -> dict[str, Any] | None:
     """What the run does now; None if nobody tells.
 
     That is `at_ms`, the number of its `calls`, how many of them each server works on (`by_server`),
-    and the first of them with the fields of an `Activity` (`running`).
+    the first of them with the fields of an `Activity` (`running`), and `items` and `left` of a
+    `RunState`.
     """
     return store_of(journal).seen(run)
 
@@ -49,6 +51,8 @@ def document_of(state: RunState) -> dict[str, Any]:
         "calls": len(calls),
         "by_server": by_server,
         "running": [_call(each) for each in calls[:MOST]],
+        "items": dict(islice(state.items.items(), MOST)),
+        "left": dict(state.left),
     }
 
 

@@ -246,10 +246,12 @@ class _Routes:
             given = json.loads(await request.body() or b"{}")
             if not isinstance(given, dict) or not given.keys() <= names:
                 raise ValueError(f"expected an object with some of {sorted(names)}")
+            if not isinstance(given.get("inputs", {}), dict):
+                raise ValueError("expected an object at .inputs")
             return self._json(await act(request.path_params["run"], **given))
         except OrchestratorError as error:
             return self._error(error, 409)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             return self._json({"error": f"the request is wrong: {error}"}, 400)
 
     async def _answer(self, read: Callable[[], Any]) -> Response:

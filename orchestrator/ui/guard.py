@@ -1,7 +1,9 @@
 """Who gets an answer: the browser that opened the printed link, and no other page in it.
 
 A page of another site, of another port, or under another name for this machine is refused; and what
-is answered can neither be framed, nor read by others, nor run what a document says.
+is answered can neither be framed, nor read by others, nor run what a document says. The cookie is
+not enough: a browser sends it to whatever listens on another port of this machine, too. So what the
+page asks for needs a key as well, which the page alone keeps.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ HEADERS: Mapping[bytes, bytes] = {
 }
 READS, WRITES = ("GET", "HEAD"), ("POST",)
 MAX_BODY = 4_000_000
+DATA = "/api/"  # the paths of all that is about runs
+KEY_HEADER = b"x-orchestrator-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +46,28 @@ class Keys:
     Attributes:
         port: The port.
         token: Is in the printed link.
+        once: Is in the link that the command opens itself: others see the arguments of a browser's
+            process, so it is good for one exchange.
         session: Is in the cookie that the link is exchanged for.
+        key: The page gets it with the cookie, keeps it where no other page reads it, and sends it
+            with each request.
     """
 
     port: int
     token: str = field(default_factory=secrets.token_urlsafe, repr=False)
     session: str = field(default_factory=secrets.token_urlsafe, repr=False)
+    key: str = field(default_factory=secrets.token_urlsafe, repr=False)
+    once: str = field(default_factory=secrets.token_urlsafe, repr=False)
 
     @property
     def link(self) -> str:
         """What the user opens."""
         return f"http://127.0.0.1:{self.port}/?token={self.token}"
+
+    @property
+    def link_once(self) -> str:
+        """What the command opens."""
+        return f"http://127.0.0.1:{self.port}/?token={self.once}"
 
     @property
     def cookie(self) -> str:
@@ -74,6 +89,7 @@ class Guard:
     def __init__(self, app: App, keys: Keys) -> None:
         self._app, self._keys = app, keys
         self._hosts = [f"{name}:{keys.port}" for name in ("127.0.0.1", "localhost")]
+        self._tokens = [keys.token, keys.once]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as ASGI has it."""
@@ -90,10 +106,10 @@ class Guard:
         if (refusal := self._foreign(scope["method"], headers)) is not None:
             await _say(guarded, refusal)
         elif (query := self._without_token(scope)) is not None:
-            where = scope["path"] + (f"?{query}" if query else "")
+            where = scope["path"] + (f"?{query}" if query else "") + f"#key={self._keys.key}"
             await _redirect(guarded, where, f"{self._keys.cookie}={self._keys.session}")
-        elif not self._has_cookie(headers):
-            await _say(guarded, Refusal(401, 'open the link that "orchestrator ui" has printed'))
+        elif not self._has_cookie(headers) or not self._has_key(scope, headers):
+            await _say(guarded, NOT_OPENED)
         else:
             await self._app(scope, receive, guarded)
 
@@ -118,17 +134,35 @@ class Guard:
         """The query without the token, if it has the right one; else None."""
         if scope["method"] != "GET":
             return None
-        pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        pairs = _query(scope)
         given = [value for name, value in pairs if name == "token"]
-        if len(given) != 1 or not _equal(given[0], self._keys.token):
+        good = [token for token in self._tokens if len(given) == 1 and _equal(given[0], token)]
+        if not good:
             return None
+        self._tokens = [
+            token for token in self._tokens if token != self._keys.once or token not in good
+        ]
         return urlencode([(name, value) for name, value in pairs if name != "token"])
+
+    def _has_key(self, scope: Scope, headers: Mapping[bytes, list[str]]) -> bool:
+        """Whether the page asks; streams and downloads have the key in their address."""
+        if not scope["path"].startswith(DATA):  # what everybody may see, without any run
+            return True
+        given = headers.get(KEY_HEADER) or [value for name, value in _query(scope) if name == "key"]
+        return len(given) == 1 and _equal(given[0], self._keys.key)
 
     def _has_cookie(self, headers: Mapping[bytes, list[str]]) -> bool:
         cookies = (each for line in headers.get(b"cookie", ()) for each in line.split(";"))
         given = [each.strip().partition("=") for each in cookies]
         values = [value for name, _, value in given if name == self._keys.cookie]
         return any(_equal(value, self._keys.session) for value in values)
+
+
+NOT_OPENED = Refusal(401, 'open the link that "orchestrator ui" has printed')
+
+
+def _query(scope: Scope) -> list[tuple[str, str]]:
+    return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
 
 def _equal(given: str, expected: str) -> bool:

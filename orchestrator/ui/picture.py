@@ -17,6 +17,7 @@ from orchestrator.workflow.plan import Plan, TaskPlan
 FOLDED = 300  # tasks: from more than that on, those that are alike are one node
 MAX_DRAWN = 2000
 HEIGHT, PADDING, MAX_LETTERS = 40.0, 12.0, 28
+ITEMS = "1,000 of 1,000 succeeded"  # what may be said of items there
 SMALL = 6.3  # the width of a letter of 10.5 px
 
 Groups = Mapping[str, Sequence[str]]
@@ -86,4 +87,6 @@ def _words(plan: Plan, tasks: Sequence[str]) -> tuple[str, str]:
 
 def _width(plan: Plan, tasks: Sequence[str]) -> float:
     label, below = _words(plan, tasks)
+    if any(plan.tasks[task].policies.for_each is not None for task in tasks):
+        below = max(below, ITEMS, key=letters)
     return max(letters(label) * LETTER, letters(below) * SMALL) + 2 * PADDING + 14

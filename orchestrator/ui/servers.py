@@ -92,6 +92,8 @@ class Servers:
             "name": name,
             "description": None if server is None else server.redact(server.description),
             "limits": {} if server is None else limits_of(server),
+            "settings": {} if server is None else _settings(server),
+            "locked": bool(listed),
             "warm": warm,
             "in_flight": in_flight,
             "total": _total(self._totals.servers.get(name)),
@@ -116,6 +118,18 @@ class Servers:
             if (seen := live.seen(self._journal, run.id)) is not None:
                 found.update(seen["by_server"])
         return found
+
+
+def _settings(server: Server) -> dict[str, Any]:
+    """What else is configured, without the values that only the server has to know."""
+    shown = {
+        "approve": server.approve,
+        "allow": server.allow,
+        "deny": server.deny,
+        "env": list(server.env),
+        "headers": list(server.headers),
+    }
+    return {name: each for name, each in shown.items() if each}
 
 
 async def _status(place: Place) -> dict[str, Any] | None:

@@ -169,10 +169,13 @@ def shown(questions: Iterable[Question]) -> list[dict[str, Any]]:
 
 
 def activity(journal: Location, run: str, within: str) -> dict[str, Any]:
-    """What a run does now: its calls by the task of a level that they belong to."""
+    """What a run does now: its calls by the task of a level that they belong to.
+
+    `calls` is how many servers work on; those that wait are in `active` alone.
+    """
     seen = live.seen(journal, run)
     if seen is None:
-        return {"active": None, "at_ms": None, "calls": None}
+        return {"active": None, "at_ms": None, "calls": None, "items": {}, "left": {}}
     active: dict[str, dict[str, Any]] = {}
     for call in seen["running"]:
         path = call["task"] if call["item"] is None else f"{call['task']}[{call['item']}]"
@@ -191,7 +194,14 @@ def activity(journal: Location, run: str, within: str) -> dict[str, Any]:
             of_task["since_ms"] = since_ms if begun is None else min(begun, since_ms)
         if item is not None:
             of_task["items"][item] = [since_ms, call["waiting_for"]]
-    return {"active": active, "at_ms": seen["at_ms"], "calls": seen["calls"]}
+    items = {
+        path[len(within) :]: counts
+        for path, counts in seen.get("items", {}).items()  # of a process of an earlier version none
+        if path.startswith(within) and "/" not in path[len(within) :]
+    }
+    in_flight = sum(seen["by_server"].values())
+    of_run = {"at_ms": seen["at_ms"], "calls": in_flight, "left": seen.get("left", {})}
+    return {"active": active, "items": items, **of_run}
 
 
 def _first(path: str) -> tuple[str, int | None]:
@@ -219,9 +229,20 @@ class Watch:
         self._sent: dict[str, dict[str, Any]] = {}
         self._sign: object = None
         self._is_gone = False
+        self._trouble = ""
 
     def look(self) -> dict[str, Any] | None:
-        """What has changed since the last look; None if nothing has."""
+        """What has changed since the last look, or why that cannot be told; None if nothing has."""
+        try:
+            found = self._look()
+        except JournalError as error:
+            self._sign, before, self._trouble = None, self._trouble, str(error)
+            return None if self._trouble == before else {"trouble": self._trouble}
+        if self._trouble:
+            self._trouble, found = "", {"trouble": "", **(found or {})}
+        return found
+
+    def _look(self) -> dict[str, Any] | None:
         live.watch(self._journal, self._run)
         beats = live.beats(self._journal, self._run)
         sign = beats, store_of(self._journal).sign(self._run)

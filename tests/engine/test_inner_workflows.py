@@ -314,6 +314,25 @@ async def test_its_status_shows_the_calls_inside() -> None:
     assert states == [[("outer/first", "fake:first")], [("outer/last", "fake:last")]]
 
 
+async def test_its_status_counts_the_items_that_have_settled_inside_too() -> None:
+    seen: list[dict[str, tuple[int, int]]] = []
+
+    async def caller(call: Call, _: Attempt) -> Any:
+        seen.append(dict(flow.status().items))
+        return call.arguments
+
+    each = {"id": "each", "tool": "fake:t", "for_each": [1, 2], "max_parallel": 1}
+    around = outer(for_each=["a", "b"], max_parallel=1, workflow={"tasks": [each]}, arguments={})
+    flow = Run(workflow(around), caller)
+    await flow.execute()
+    assert seen == [
+        {"outer": (outside, 2), f"outer[{outside}]/each": (inside, 2)}
+        for outside in (0, 1)
+        for inside in (0, 1)
+    ]
+    assert flow.status().items == {}
+
+
 async def test_a_task_cancelled_by_hand_settles_as_cancelled() -> None:
     async def caller(_: Call, __: Attempt) -> Any:
         assert flow.cancel_task("outer", "by hand")

@@ -17,6 +17,7 @@ from orchestrator.journal import glance, live
 from orchestrator.journal.file_session import FileSession
 from orchestrator.journal.file_store import FileClaim, lock_path, tell
 from orchestrator.journal.history import reading
+from orchestrator.ui.view import activity
 
 pytestmark = pytest.mark.anyio
 FLOW: dict[str, Any] = {
@@ -40,7 +41,8 @@ def age(path: Path, by_s: float) -> None:
 
 def test_nothing_is_written_unless_somebody_looks(journal: Path) -> None:
     calls = [Activity("a", None, "s:t", 0, None, "a slot"), Activity("b", 2, "s:t", 1, 5.0, "")]
-    state = RunState(1, 3, tuple(calls), at_ms=9.0)
+    going: dict[str, tuple[int, int]] = {"b": (1, 5), "a[0]/in": (0, 2)}
+    state = RunState(1, 3, tuple(calls), {"calls": 7}, at_ms=9.0, items=going)
     lock = lock_path(journal, "r")
     assert live.beats(journal, "r") is False
     live.watch(journal, "r")  # nobody carries it
@@ -57,7 +59,12 @@ def test_nothing_is_written_unless_somebody_looks(journal: Path) -> None:
     assert seen is not None
     assert (seen["at_ms"], seen["calls"], seen["by_server"]) == (9.0, 2, {"s": 1})
     assert [(call["task"], call["item"]) for call in seen["running"]] == [("b", 2), ("a", None)]
+    assert (seen["left"], seen["items"]) == ({"calls": 7}, {"b": [1, 5], "a[0]/in": [0, 2]})
+    at_level = activity(journal, "r", "")
+    assert (at_level["items"], at_level["left"]) == ({"b": [1, 5]}, {"calls": 7})
+    assert activity(journal, "r", "a[0]/")["items"] == {"in": [0, 2]}
     age(lock.with_name("r.live"), live.FRESH_S + 1)
+    assert activity(journal, "r", "")["items"] == {}
     assert live.seen(journal, "r") is None
     age(lock.with_name("r.watched"), live.WATCHED_S + 1)
     tell(journal, "r", lambda: state)

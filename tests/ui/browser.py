@@ -17,7 +17,7 @@ from orchestrator.ui.actions import Actions
 from orchestrator.ui.app import Page, app_of
 from orchestrator.ui.guard import Guard, Keys
 
-KEYS = Keys(4711, "the-token", "the-session")
+KEYS = Keys(4711, "the-token", "the-session", "the-key", "the-once")
 HOST = "127.0.0.1:4711"
 Sent = ObjectReceiveStream[MutableMapping[str, Any]]
 COOKIE = "orchestrator-4711=the-session"
@@ -28,7 +28,11 @@ class Browser:
 
     def __init__(self, app: Guard, page: Page) -> None:
         self.app, self.page = app, page
-        headers = {"cookie": COOKIE, "sec-fetch-site": "same-origin"}
+        headers = {
+            "cookie": COOKIE,
+            "sec-fetch-site": "same-origin",
+            "x-orchestrator-key": KEYS.key,
+        }
         self.client = AsyncClient(
             transport=ASGITransport(app=app), base_url=f"http://{HOST}", headers=headers
         )
@@ -58,6 +62,7 @@ class Browser:
     ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
         """The events of a stream, each with its id."""
         path, _, query = path.partition("?")
+        query = f"{query}&key={KEYS.key}"
         headers = [(b"host", HOST.encode()), (b"cookie", COOKIE.encode())]
         headers += [(b"last-event-id", last.encode())] if last else []
         scope: MutableMapping[str, Any] = {

@@ -124,11 +124,14 @@ async def test_a_request_that_is_wrong_does_nothing(journal: Path) -> None:
             ("answer", {"value": 1}, 400),
             ("delete", {}, 404),
             ("resume", {"unknown": "maybe"}, 409),
+            ("fork", {"inputs": "x"}, 400),
         ):
             assert (await browser.post(f"runs/{run}/{action}", body, status))["error"]
         headers = {"content-type": "application/json"}
-        broken = await browser.client.post(f"/api/runs/{run}/cancel", content="{", headers=headers)
-        assert broken.status_code == 400
+        for text in ("{", "[" * 100_000):
+            where = f"/api/runs/{run}/cancel"
+            broken = await browser.client.post(where, content=text, headers=headers)
+            assert broken.status_code == 400
         assert (await browser.client.get(f"/api/runs/{run}/cancel")).status_code == 405
         await browser.post("runs/nope/cancel", None, 409)
     assert history.find(journal, run).status == "paused"

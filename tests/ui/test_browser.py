@@ -276,6 +276,53 @@ def test_a_run_of_1000_tasks_is_watched_as_it_goes_on(shown: Shown) -> None:
     expect(tab.locator("svg.graph g.node")).to_have_count(1001)
 
 
+def test_a_run_of_10000_tasks_has_few_elements_in_every_view(shown: Shown) -> None:
+    tasks: list[dict[str, Any]] = [{"id": "first", "value": 1}]
+    tasks += [{"id": f"t{n}", "value": n, "depends_on": ["first"]} for n in range(9_997)]
+    wrong = [{"id": f"wrong{n}", "value": "$OUTPUT[first].x"} for n in range(2)]
+    run = shown.ran({"name": "large", "tasks": tasks + wrong})
+    tab, expect = shown.tab, playwright.expect
+    shown.open(f"run/{run}")
+    expect(tab.locator(".filter.success")).to_have_text("9,998 success")
+    expect(tab.locator("svg.graph g.node")).to_have_count(2)  # folded by what they do
+    expect(tab.locator(".run-head .failure a")).to_have_text("wrong0")
+    for key, rows in (("2", ".timeline .row"), ("3", ".table .row")):
+        tab.keyboard.press(key)
+        expect(tab.locator(rows).first).to_be_visible()
+        tab.keyboard.press("End")
+        expect(tab.locator(rows).last).to_contain_text("wrong1")
+        tab.locator(".filter.error").click()
+        expect(tab.locator(rows)).to_have_count(2)
+        tab.locator(".filter.error").click()
+        expect(tab.locator(rows).nth(5)).to_be_visible()
+        assert tab.locator("*").count() < 1500
+
+
+def test_more_tabs_than_a_browser_makes_connections_are_told_and_can_act(shown: Shown) -> None:
+    run = shown.ran()
+    expect = playwright.expect
+    tabs = [shown.tab.context.new_page() for _ in range(6)]
+    for tab in tabs:
+        tab.goto(f"http://127.0.0.1:{shown.keys.port}/#/run/{run}")
+        expect(tab.locator(".title .chip")).to_have_text("paused")
+    tabs[-1].get_by_role("button", name="Cancel").click()
+    tabs[-1].get_by_role("button", name="Cancel the run").click()
+    for tab in tabs:
+        expect(tab.locator(".title .chip")).to_have_text("cancelled")
+
+
+def test_what_cannot_be_seen_is_shown_in_what_a_person_approves(shown: Shown) -> None:
+    said, seen = "Delete /tmp/\u202egnp.exe\x00\u200b?", "Delete /tmp/\\u202egnp.exe\\u0000\\u200b?"
+    call = {"tool": "text:title", "arguments": {"text": said}, "approve": True}
+    asks = {"message": said, "schema": {"type": "integer", "minimum": 2, "title": said}}
+    run = shown.ran({"name": "spoof", "tasks": [{"id": "a", **call}, {"id": "b", "ask": asks}]})
+    tab, expect = shown.tab, playwright.expect
+    shown.open(f"run/{run}?task=a")
+    expect(tab.locator("form[data-question=b] .message")).to_have_text(seen)
+    expect(tab.locator(".questions form[data-question=a] pre")).to_contain_text(seen)
+    assert said not in tab.inner_text("body")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_fits_a_narrow_screen(shown: Shown, scheme: Any) -> None:
     run = shown.ran()

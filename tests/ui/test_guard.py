@@ -102,17 +102,52 @@ async def test_what_writes_is_json_of_a_known_length(
 async def test_the_printed_link_becomes_a_cookie_and_leaves_the_address() -> None:
     assert KEYS.link == f"http://{HOST}/?token=the-token"
     response = await ask({"host": HOST}, path="/?a=1&token=the-token")
-    assert (response.status_code, response.headers["location"]) == (303, "/?a=1")
+    assert (response.status_code, response.headers["location"]) == (303, "/?a=1#key=the-key")
     cookie = response.headers["set-cookie"]
     assert cookie == f"{COOKIE}; Path=/; HttpOnly; SameSite=Strict"
     assert "the-token" not in cookie
-    assert (await answered("//evil.example/", b"token=the-token"))["location"] == "/evil.example/"
+    assert (await answered("//evil.example/", b"token=the-token"))[
+        "location"
+    ] == "/evil.example/#key=the-key"
     for wrong in ("/?token=", "/?token=x", "/?token=the-token&token=the-token", "/?token=%FF"):
         assert (await ask({"host": HOST}, path=wrong)).status_code == 401
     foreign = {"host": HOST, "sec-fetch-site": "cross-site"}
     assert (await ask(foreign, path="/?token=the-token")).status_code == 403
     posted = {"host": HOST, **JSON}
     assert (await ask(posted, "POST", "/?token=the-token")).status_code == 401
+
+
+async def test_the_link_that_the_command_opens_is_good_once() -> None:
+    guard = Guard(inner, KEYS)
+    async with AsyncClient(transport=ASGITransport(guard), base_url=f"http://{HOST}") as client:
+        asked = [KEYS.link, KEYS.link_once, KEYS.link_once, KEYS.link]
+        statuses = [(await client.get(link)).status_code for link in asked]
+        client.cookies.clear()
+        assert (await client.get(KEYS.link_once)).status_code == 401
+    assert statuses[0] == statuses[1] == statuses[3] == 303
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "status"),
+    [
+        ({"x-orchestrator-key": "the-key"}, "", 200),
+        ({}, "?key=the-key", 200),
+        # Whoever has the cookie, as a server on another port that the same browser has opened.
+        ({}, "", 401),
+        ({}, "?key=", 401),
+        ({}, "?key=the-session", 401),
+        ({}, "?key=the-key&key=the-key", 401),
+        ({"x-orchestrator-key": "the-token"}, "?key=the-key", 401),
+        ({"x-orchestrator-key": b"\xe4"}, "", 401),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_the_cookie_alone_opens_no_run(
+    method: str, headers: dict[str, Any], query: str, status: int
+) -> None:
+    more = JSON if method == "POST" else {}
+    response = await ask({**GOOD, **more, **headers}, method, f"/api/runs{query}")
+    assert response.status_code == status
 
 
 async def answered(path: str, query: bytes, *hosts: str) -> dict[str, Any]:
@@ -159,6 +194,7 @@ async def test_the_life_of_the_server_is_not_guarded() -> None:
 
 def test_keys_are_new_each_time_and_are_not_shown() -> None:
     one, two = Keys(1), Keys(1)
-    assert len({one.token, two.token, one.session, two.session}) == 4
+    parts = [(keys.token, keys.session, keys.key, keys.once) for keys in (one, two)]
+    assert len({*parts[0], *parts[1]}) == 8
     assert len(one.token) >= 40
-    assert one.token not in repr(one)
+    assert not any(part in repr(one) for part in parts[0])

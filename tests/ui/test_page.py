@@ -14,6 +14,7 @@ from orchestrator import Orchestrator, Question, RunResult
 from orchestrator.journal.file_store import lock_path
 from orchestrator.journal.journal import Journal
 from orchestrator.ui import picture
+from orchestrator.ui.view import Watch
 from orchestrator.workflow.model import Workflow
 from tests.ui.browser import opened
 
@@ -147,7 +148,7 @@ async def test_a_run_that_another_process_carries_shows_how_far_it_is(journal: P
             call("outer[2]/half", None),
             call("wrong", None, since_ms=7.0),
         ]
-        beside.write_text(json.dumps({"at_ms": 9.0, "calls": 4, "running": calls}))
+        beside.write_text(json.dumps({"at_ms": 9.0, "by_server": {"s": 4}, "running": calls}))
         shown = await browser.get(f"runs/{result.run_id}")
         assert (shown["at_ms"], shown["calls"]) == (9.0, 4)
         assert shown["active"]["each"]["items"] == {"1": [5.0, ""], "2": [None, "a slot"]}
@@ -414,6 +415,21 @@ async def test_a_run_that_is_deleted_is_gone_and_streams_end_with_the_page(journ
         assert (await anext(events))["gone"] is True
         browser.page.closing.set()
         assert [event async for event in events] == []
+
+
+async def test_a_journal_that_cannot_be_read_any_more_is_said_once_and_read_again_later(
+    journal: Path,
+) -> None:
+    result = await ran(journal)
+    watch = Watch(journal, result.run_id, "", "")
+    assert (watch.look() or {})["status"] == result.status
+    aside = journal.with_name("aside")
+    journal.rename(aside)
+    assert "there is no journal" in (watch.look() or {})["trouble"]
+    assert watch.look() is None
+    aside.rename(journal)
+    assert (watch.look() or {})["trouble"] == ""
+    assert watch.look() is None
 
 
 async def test_the_list_is_told_of_changes(journal: Path) -> None:

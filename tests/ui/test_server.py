@@ -74,7 +74,7 @@ def test_the_command_prints_the_link_and_opens_a_browser(
 
     async def serve(page: Page, keys: Keys, listening: socket.socket, ready: Any) -> None:
         ready()
-        seen.extend([page, keys.link])
+        seen.extend([page, keys])
         seen.append(await page.servers())
         assert listening.fileno() >= 0
         page.actions.ended.append("r1")
@@ -89,10 +89,11 @@ def test_the_command_prints_the_link_and_opens_a_browser(
         assert main(["run", "-q", "flow.json", "--journal", str(journal)]) == 0
     capsys.readouterr()
     assert main(["ui", "--journal", str(journal)]) == 0
-    link, page = seen[0], seen[1]
-    assert link == seen[2]
+    link, page, keys = seen[0], seen[1], seen[2]
     said = capsys.readouterr().err
-    assert f"the page is at {link}" in said
+    assert f"the page is at {keys.link}" in said
+    assert (link, keys.once in said) == (keys.link_once, False)
+    assert (f"it shows the runs of {journal}, which does not exist yet" in said) is not is_there
     assert '"orchestrator retry r1" goes on with it' in said
     assert journal.exists() is is_there
     assert [each["name"] for each in seen[3]["servers"]] == (["a"] if is_there else [])

@@ -23,7 +23,14 @@ pytestmark = pytest.mark.anyio
 FLOW = {
     "tasks": [{"id": "a", "for_each": ["x", "y"], "tool": "text:title", "arguments": {"text": "z"}}]
 }
-SERVER = Server(name="text", command="python", args=["-m", "texts"], max_concurrency=3)
+SERVER = Server(
+    name="text",
+    command="python",
+    args=["-m", "texts"],
+    max_concurrency=3,
+    approve=["join*"],
+    env={"KEY": "secret"},
+)
 
 
 @pytest.fixture
@@ -39,6 +46,8 @@ async def test_before_the_first_run_there_are_only_settings(journal: Path) -> No
                 "name": "text",
                 "description": "python -m texts",
                 "limits": {"max_concurrency": 3},
+                "settings": {"approve": ["join*"], "env": ["KEY"]},
+                "locked": False,
                 "warm": None,
                 "in_flight": 0,
                 "total": None,

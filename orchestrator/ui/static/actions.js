@@ -1,6 +1,6 @@
 // What can be done to a run.
 
-import { address, get, post, runPath } from "./api.js";
+import { get, ownAddress, post, runPath } from "./api.js";
 import { ask, el, toast } from "./dom.js";
 import { fieldsOf } from "./form.js";
 
@@ -11,7 +11,7 @@ export function actionsOf(page) {
   const button = (name, text, title, isMain) =>
     can[name] && el("button", { class: isMain ? "primary" : "", title, onclick: () => DO[name](page) }, text);
   const { has_result: hasResult, workflow } = page.state.run;
-  const file = address(runPath(page.id, "report"));
+  const file = ownAddress(runPath(page.id, "report"));
   return [
     hasResult && el("a", { class: "button", href: file, download: `${workflow}.html`, title: "The run as one HTML file" }, "Report"),
     button("resume", "Resume", "Go on with it (r)", true),
@@ -32,7 +32,7 @@ export function act(page, key) {
 
 async function send(page, action, body, said) {
   try {
-    const done = await post(runPath(page.id, action), body);
+    const done = await post(runPath(page.id, action), body, () => toast("Not done yet: servers start, or the journal is busy."));
     toast(said(done));
     if (done.run !== page.id) location.hash = `#/run/${done.run}`;
     else page.load();
@@ -41,6 +41,11 @@ async function send(page, action, body, said) {
     toast(error.message, true);
     return null;
   }
+}
+
+async function goOn(page) {
+  const text = "This page carries it then: what has settled is not called again, all other calls are made.";
+  if (await ask("Go on with this run?", el("p", {}, text), "Resume")) await resume(page);
 }
 
 export function resume(page, unknown) {
@@ -87,4 +92,4 @@ async function fork(page) {
   }
 }
 
-const DO = { cancel, resume, retry, fork };
+const DO = { cancel, resume: goOn, retry, fork };

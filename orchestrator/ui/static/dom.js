@@ -2,14 +2,25 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+// Characters that are shown as nothing, or change how others are shown.
+const UNSEEN = /(?![\n\t])[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Cs}\p{Zl}\p{Zp}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\u{e0100}-\u{e01ef}]|(?! )\p{Zs}/gu;
+
+const escaped = (character) =>
+  Array.from({ length: character.length }, (_, at) => `\\u${character.charCodeAt(at).toString(16).padStart(4, "0")}`).join("");
+
+// The text with each of those written as a JSON escape, as the command line has it.
+export const visible = (text) => String(text).replace(UNSEEN, escaped);
+
 function fill(node, properties, children) {
   for (const [name, value] of Object.entries(properties || {})) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (name === "value" || name === "checked") node[name] = value;
+    else if (name === "title" || name === "aria-label") node.setAttribute(name, visible(value));
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat(Infinity).filter((each) => each !== null && each !== undefined && each !== false));
+  const shown = children.flat(Infinity).filter((each) => each !== null && each !== undefined && each !== false);
+  node.append(...shown.map((each) => (each instanceof Node ? each : visible(each))));
   return node;
 }
 
@@ -43,7 +54,7 @@ export function took(ms) {
 
 const STAMP = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const DAY = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
-const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23" });
 
 export const stamp = (seconds) => STAMP.format(seconds * 1000);
 export const clock = (seconds) => CLOCK.format(seconds * 1000);
@@ -85,7 +96,7 @@ export function ask(title, body, verb, read, isDangerous) {
       try {
         done(read ? read() : true);
       } catch (wrong) {
-        error.textContent = wrong.message;
+        error.textContent = visible(wrong.message);
       }
     };
     const form = el(
@@ -98,11 +109,12 @@ export function ask(title, body, verb, read, isDangerous) {
         "div",
         { class: "buttons" },
         el("button", { type: "button", onclick: () => done(null) }, verb ? "Back" : "Close"),
-        verb && el("button", { class: isDangerous ? "danger" : "primary" }, verb),
+        verb && el("button", { class: isDangerous ? "danger" : "primary", autofocus: !isDangerous }, verb),
       ),
     );
     const dialog = el("dialog", { "aria-label": title, oncancel: () => done(null) }, form);
     document.body.append(dialog);
     dialog.showModal();
+    form.querySelector(".body input, .body textarea, .body select")?.focus();
   });
 }

@@ -22,17 +22,38 @@ function kindOf(schema) {
   return "json";
 }
 
+// What fits, as far as a field does not say it by itself.
+function hintOf(schema, kind) {
+  const of = typeof schema === "object" && schema !== null ? schema : {};
+  const least = of.minimum ?? of.exclusiveMinimum;
+  const most = of.maximum ?? of.exclusiveMaximum;
+  const words = [
+    kind === "json" && `JSON${of.type ? ` (${[].concat(of.type).join(" or ")})` : ""}, such as ${[].concat(of.type).includes("array") ? '["a", "b"]' : '{"a": 1}'}`,
+    kind === "integer" && "a whole number",
+    least !== undefined && `${of.minimum === undefined ? "more than" : "at least"} ${least}`,
+    most !== undefined && `${of.maximum === undefined ? "less than" : "at most"} ${most}`,
+    kind === "string" && of.minLength > 1 && `at least ${of.minLength} characters`,
+    kind === "string" && of.maxLength !== undefined && `at most ${of.maxLength} characters`,
+    kind === "string" && of.pattern && `as ${of.pattern}`,
+    kind === "string" && of.format && of.format !== "date" && `a ${of.format}`,
+    of.minItems > 0 && `at least ${of.minItems} items`,
+    of.maxItems !== undefined && `at most ${of.maxItems} items`,
+  ];
+  return words.filter(Boolean).join(", ");
+}
+
 function objectFields(schema, value) {
   const needed = new Set(schema.required || []);
   const parts = Object.entries(schema.properties).map(([name, of]) => {
     const given = value && name in value ? value[name] : of?.default;
-    return { name, ...fieldsOf(of, given), about: of?.description, isNeeded: needed.has(name) };
+    const hint = of?.properties ? "" : hintOf(of, kindOf(of));
+    return { name, ...fieldsOf(of, given), about: of?.description, hint, isNeeded: needed.has(name) };
   });
   const node = el(
     "div",
     { class: "fields" },
     parts.map((part) =>
-      el("div", { class: "field" }, el("label", { for: part.id }, part.name, part.isNeeded && " *"), part.node, part.about && el("p", { class: "soft" }, part.about)),
+      el("div", { class: "field" }, el("label", { for: part.id }, part.name, part.isNeeded && " *"), part.node, part.about && el("p", { class: "soft" }, part.about), part.hint && el("p", { class: "soft hint" }, part.hint)),
     ),
   );
   const read = () => {
@@ -68,7 +89,8 @@ function simple(schema, kind, value, id) {
   }
   if (kind === "string") {
     const isLong = String(value ?? "").length > 60 || String(value ?? "").includes("\n");
-    const node = el(isLong ? "textarea" : "input", { id, rows: isLong ? "5" : null, value: value ?? "" });
+    const type = !isLong && schema.format === "date" && (!value || /^\d{4}-\d\d-\d\d$/.test(value)) ? "date" : null;
+    const node = el(isLong ? "textarea" : "input", { id, type, rows: isLong ? "5" : null, value: value ?? "" });
     return { node, read: () => (node.value === "" && value === undefined ? undefined : node.value) };
   }
   if (kind === "integer" || kind === "number") {

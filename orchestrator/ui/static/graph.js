@@ -1,7 +1,7 @@
 // The graph of a level: drawn once, colored as states change.
 
 import { get, runPath } from "./api.js";
-import { el, show, svg, toast } from "./dom.js";
+import { el, show, svg, toast, visible } from "./dom.js";
 import { STATES } from "./state.js";
 
 const MARGIN = 16;
@@ -147,8 +147,8 @@ export class Graph {
       const text = `${node.id}: ${shown}${more}`;
       if (node.said !== text) {
         node.said = text;
-        node.title.textContent = `${text}\n${state.tasks.get(node.id)?.target || ""}`;
-        node.group.setAttribute("aria-label", text);
+        node.title.textContent = visible(`${text}\n${state.tasks.get(node.id)?.target || ""}`);
+        node.group.setAttribute("aria-label", visible(text));
         if (items) node.group.querySelector(".below").textContent = items;
       }
       return;
@@ -159,8 +159,8 @@ export class Graph {
     const text = present.map((each) => `${counts[each]} ${each}`).join(", ");
     if (node.said === text) return;
     node.said = text;
-    node.title.textContent = `${node.label}: ${text}`;
-    node.group.setAttribute("aria-label", `${node.label}: ${text}`);
+    node.title.textContent = visible(`${node.label}: ${text}`);
+    node.group.setAttribute("aria-label", visible(`${node.label}: ${text}`));
     node.group.dataset.state = present[0];
     let x = 14;
     const room = node.width - 28;

@@ -2,7 +2,7 @@
 
 import { post, runPath } from "./api.js";
 import { resume } from "./actions.js";
-import { el, toast } from "./dom.js";
+import { el, toast, visible } from "./dom.js";
 import { fieldsOf } from "./form.js";
 
 const MOST = 3; // above the views; the others are beside their tasks
@@ -41,7 +41,7 @@ function card(page, question) {
       if (done.left === 0 && done.status !== "running") await resume(page);
       else page.load();
     } catch (wrong) {
-      error.textContent = wrong.message;
+      error.textContent = visible(wrong.message);
     }
   };
   const give = (event) => {
@@ -49,7 +49,7 @@ function card(page, question) {
     try {
       send({ value: fields.read() });
     } catch (wrong) {
-      error.textContent = wrong.message;
+      error.textContent = visible(wrong.message);
     }
   };
   const yes = isConfirmed ? "Approve" : "Yes";

@@ -85,7 +85,8 @@ export class Rows {
   move(step) {
     const focused = document.activeElement;
     const at = [...this.made].find(([, node]) => node === focused)?.[0];
-    const next = Math.max(0, Math.min(this.list.length - 1, at === undefined ? 0 : at + step));
+    const from = at ?? (step < this.list.length ? -step : 0); // without one the first, or the last for End
+    const next = Math.max(0, Math.min(this.list.length - 1, from + step));
     this.see(next);
     this.made.get(next)?.focus({ preventScroll: true });
   }

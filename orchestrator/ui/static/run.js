@@ -4,6 +4,7 @@ import { Stream, get, runPath } from "./api.js";
 import { actionsOf, act } from "./actions.js";
 import { ago, chip, el, show, stamp, toast, took } from "./dom.js";
 import { Graph } from "./graph.js";
+import { HINTS, doing, failureLine, levels } from "./head.js";
 import { Questions } from "./questions.js";
 import { RunState, STATES } from "./state.js";
 import { Table } from "./table.js";
@@ -114,6 +115,8 @@ class RunPage {
   }
 
   change(found) {
+    if (found.trouble) toast(found.trouble, true);
+    if (!("status" in found) && !found.gone) return;
     if (found.gone) {
       toast("This run was deleted.", true);
       this.stream.end();
@@ -135,6 +138,8 @@ class RunPage {
   tick() {
     if (this.state.run?.status !== "running" || document.hidden) return;
     this.elapsed.textContent = took(this.state.now());
+    this.began.textContent = `began ${ago(this.state.run.started)}`;
+    this.drawNow();
     this.shown.tick?.();
   }
 
@@ -142,15 +147,21 @@ class RunPage {
     const { run } = this.state;
     this.elapsed = el("span", { class: "took" }, took(this.state.now()));
     this.progress = el("div", { class: "progress" });
+    this.began = el("time", { title: stamp(run.started) }, `began ${ago(run.started)}`);
+    this.doing = el("span", { class: "doing" });
+    this.wrong = el("div", {});
+    this.said = null;
     const crumbs = [el("a", { href: "#/" }, "Runs"), el("a", { href: this.address({ within: "", task: "" }) }, run.workflow)];
     if (this.within) crumbs.push(...levels(this));
     const about = [
       el("span", { class: "id", title: "The id of the run" }, run.id),
-      el("time", { title: stamp(run.started) }, `began ${ago(run.started)}`),
+      this.began,
+      this.doing,
       run.schedule && el("span", {}, run.schedule),
       run.resumed > 0 && el("span", {}, `resumed ${run.resumed}×`),
       run.origin && el("a", { href: `#/run/${run.origin}` }, `${run.kind} of ${run.origin.slice(0, 12)}`),
-      run.speedup > 1 && el("span", { title: "against one call after the other" }, `${run.speedup.toFixed(1)}× as fast`),
+      // What was reused took no time here.
+      !run.origin && run.speedup > 1 && el("span", { title: "against one call after the other" }, `${run.speedup.toFixed(1)}× as fast`),
     ];
     show(
       this.head,
@@ -158,12 +169,31 @@ class RunPage {
       el("div", { class: "title" }, el("h1", {}, run.workflow), chip(run.status), this.elapsed, el("div", { class: "actions" }, actionsOf(this))),
       el("div", { class: "about" }, about),
       run.description && el("p", { class: "soft" }, run.description),
+      HINTS[run.status] && el("p", { class: "soft" }, HINTS[run.status]),
+      this.wrong,
       run.error && el("p", { class: "failure" }, `The run ended early: ${run.error.message}`),
       run.failed_here && el("p", { class: "failure" }, run.failed_here),
       this.progress,
     );
     this.drawQuestions();
     this.drawCounts();
+    this.drawNow();
+  }
+
+  // What the run does at this moment, and what is left of its budget.
+  drawNow() {
+    const { calls, left, run } = this.state;
+    const text = run.status === "running" ? doing(calls, left) : "";
+    if (this.doing.textContent !== text) this.doing.textContent = text;
+  }
+
+  // What failed first, as soon as anything has.
+  drawFailure() {
+    const first = this.state.firstFailure();
+    const said = first && `${first.name} ${first.error.kind} ${first.error.message}`;
+    if (said === this.said) return;
+    this.said = said;
+    show(this.wrong, first && failureLine(this, first));
   }
 
   drawQuestions() {
@@ -171,6 +201,7 @@ class RunPage {
   }
 
   drawCounts() {
+    this.drawFailure();
     const { counts, order } = this.state;
     const total = order.length || 1;
     const parts = STATES.filter((state) => counts[state]).map((state) => {
@@ -260,13 +291,3 @@ class RunPage {
     return act(this, event.key) || this.shown.key?.(event) || false;
   }
 }
-
-// The levels above the one that is shown, each as a link.
-function levels(page) {
-  const parts = page.within.split("/").slice(0, -1);
-  return parts.map((part, index) => {
-    const within = parts.slice(0, index + 1).join("/") + "/";
-    return el("a", { href: page.address({ within, task: "" }) }, part);
-  });
-}
-

@@ -87,13 +87,14 @@ function figures(total) {
 }
 
 function facts(server) {
-  const { warm, limits } = server;
+  const { warm, limits, settings } = server;
   const rows = [
     server.description && ["Where", server.description],
     warm && ["Started in", took(warm.startup_ms)],
     warm?.protocol && ["Protocol", warm.protocol],
     warm && warm.tools !== null && ["Tools", String(warm.tools)],
     warm?.error && ["Error", warm.error],
+    ...Object.entries(settings).map(([name, value]) => [name, [].concat(value).join(", ")]),
     ...Object.entries(limits).map(([name, value]) => [name, typeof value === "object" ? JSON.stringify(value) : String(value)]),
   ];
   return el("dl", { class: "facts" }, rows.filter(Boolean).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
@@ -116,5 +117,6 @@ function tools(server) {
     ),
   );
   const cells = head.map((text, index) => el("th", { class: index > 1 && index < 6 ? "n" : "" }, text));
-  return el("div", { class: "wide" }, el("table", {}, el("thead", {}, el("tr", {}, cells)), el("tbody", {}, rows)));
+  const others = !server.locked && el("p", { class: "soft" }, "Those that were called; orchestrator lock keeps the definitions of all.");
+  return el("div", { class: "wide" }, el("table", {}, el("thead", {}, el("tr", {}, cells)), el("tbody", {}, rows)), others);
 }

@@ -3,6 +3,7 @@
 import { counted } from "./dom.js";
 
 export const STATES = ["running", "waiting", "ready", "pending", "success", "error", "cancelled", "skipped"];
+const STOOD_MS = 2500;
 const SETTLED = new Set(["success", "error", "cancelled", "skipped"]);
 
 export class RunState {
@@ -19,6 +20,7 @@ export class RunState {
         this.dependents.get(needed).push(task.id);
       }
     }
+    this.each = new Set(snapshot.tasks.filter((task) => task.each).map((task) => task.id));
     this.states = new Map(Object.entries(snapshot.states));
     this.questions = snapshot.questions;
     this.setActive(snapshot);
@@ -27,14 +29,19 @@ export class RunState {
     for (const name of this.order) this.count(name);
   }
 
-  setActive({ active, at_ms: atMs, calls }) {
+  setActive({ active, at_ms: atMs, calls, items, left }) {
     this.active = active || {};
     this.knowsActive = Boolean(active);
-    if (atMs !== null && atMs !== undefined) {
-      this.atMs = atMs;
+    if (atMs !== null && atMs !== undefined && atMs !== this.toldMs) {
+      // The same may be told again: the clock goes back only if that of the run has stood still.
+      const shown = this.toldMs === undefined ? 0 : this.now();
+      this.toldMs = atMs;
+      this.atMs = shown - atMs < STOOD_MS ? Math.max(atMs, shown) : atMs;
       this.atTime = performance.now();
     }
     this.calls = calls;
+    this.going = items || {};
+    this.left = left || {};
   }
 
   count(name) {
@@ -76,9 +83,9 @@ export class RunState {
     };
     if (found.status) this.run.status = found.status;
     if ("active" in found) {
-      Object.keys(this.active).forEach(add);
+      Object.keys({ ...this.active, ...this.going }).forEach(add);
       this.setActive(found);
-      Object.keys(this.active).forEach(add);
+      Object.keys({ ...this.active, ...this.going }).forEach(add);
     }
     if (found.questions) {
       for (const question of [...this.questions, ...found.questions]) add(this.taskOf(question.task));
@@ -106,7 +113,7 @@ export class RunState {
   // When the last task settled.
   end() {
     let last = 0;
-    for (const state of this.states.values()) last = Math.max(last, (state.started_ms || 0) + (state.duration_ms || 0));
+    for (const state of this.states.values()) last = Math.max(last, (state.started_ms || 0) + (state.duration_ms || 0), state.last_ms || 0);
     return last;
   }
 
@@ -114,16 +121,32 @@ export class RunState {
   span(name) {
     const known = this.states.get(name);
     if (known?.started_ms !== undefined) return [known.started_ms, known.duration_ms, known.waited_ms || 0];
+    if (this.run.status !== "running" && known?.last_ms) return [known.began_ms, known.last_ms - known.began_ms, 0];
     const since = known?.began_ms ?? this.active[name]?.since_ms;
     if (since !== null && since !== undefined) return [since, Math.max(0, this.now() - since), 0];
     return null;
   }
 
+  // The task that failed first, or null.
+  firstFailure() {
+    let first = null;
+    for (const [name, state] of this.states) {
+      if (state.status !== "error" || !state.error) continue;
+      const at = (state.started_ms ?? Infinity) + (state.duration_ms || 0);
+      if (!first || at < first.at) first = { name, at, error: state.error };
+    }
+    return first;
+  }
+
   items(name) {
-    const counts = this.states.get(name)?.items;
+    const known = this.states.get(name);
+    const going = this.run.status === "running" && !SETTLED.has(known?.status) && this.going[name];
+    if (going) return `${going[0].toLocaleString("en")} of ${counted(going[1], "item")}`;
+    const counts = known?.items;
     if (!counts) return "";
     const total = Object.values(counts).reduce((sum, each) => sum + each, 0);
     const bad = total - (counts.success || 0) - (counts.skipped || 0);
-    return bad ? `${counted(total, "item")}, ${bad} not` : counted(total, "item");
+    if (!SETTLED.has(known.status)) return `${counted(total, "item")} settled`;
+    return bad ? `${(total - bad).toLocaleString("en")} of ${total.toLocaleString("en")} succeeded` : counted(total, "item");
   }
 }

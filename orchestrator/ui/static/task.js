@@ -54,7 +54,7 @@ export class TaskPanel {
       this.asked(found),
       this.failure(found),
       this.links(found),
-      this.value(found, "arguments", "Arguments", "They cannot be told: what they are made of is not there."),
+      this.value(found, "arguments", "Arguments", found.each ? "Each item has its own: see the items in the table." : "They cannot be told: what they are made of is not there."),
       this.value(found, "output", "Output"),
       this.waits(found),
       this.events(found),
@@ -73,9 +73,17 @@ export class TaskPanel {
   facts(found, state) {
     const known = found.state || {};
     const active = this.page.state.active[this.page.state.taskOf(found.path)];
+    const name = this.page.state.taskOf(found.path);
+    const isHere = found.within === this.page.within && found.item === null;
+    const isGoing = isHere && (known.started_ms ?? null) === null;
+    const span = isHere && this.page.state.span(name);
+    const items = isHere && this.page.state.items(name);
     const rows = [
       ["Calls", found.target || found.kind],
       known.started_ms !== undefined && known.started_ms !== null && ["Began", `${took(known.started_ms)} after the run`],
+      isGoing && span && ["Began", `${took(span[0])} after the run`],
+      isGoing && span && ["So far", took(span[1])],
+      found.each && items && ["Items", items],
       known.duration_ms > 0 && ["Took", took(known.duration_ms)],
       known.waited_ms >= 1 && ["Waited", took(known.waited_ms)],
       known.attempts > 0 && ["Attempts", String(known.attempts)],
@@ -153,7 +161,7 @@ export class TaskPanel {
 
   events(found) {
     if (!found.events.length) return null;
-    const rows = found.events.map((event) => el("tr", {}, el("td", { class: "n" }, clock(event.at)), el("td", {}, saying(event))));
+    const rows = found.events.map((event) => el("tr", {}, el("td", { class: "n" }, event.at ? clock(event.at) : "earlier"), el("td", {}, saying(event))));
     return el("section", {}, el("h3", {}, "Events"), el("table", {}, el("tbody", {}, rows)));
   }
 }

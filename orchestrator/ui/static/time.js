@@ -28,7 +28,7 @@ export class Time {
 
   draw(found) {
     if (!found.path.length) {
-      show(this.scroll, el("p", { class: "nothing" }, "No call was made yet."));
+      show(this.scroll, el("p", { class: "nothing" }, this.page.state.run.status === "running" ? "No call was made yet." : "No call was made."));
       return;
     }
     show(
@@ -46,12 +46,13 @@ export class Time {
 
   step(step, whole) {
     const bar = el("i", { class: step.waiting_for ? "wait" : "bar" });
-    bar.style.left = `${(100 * step.from_ms) / whole}%`;
-    bar.style.width = `${Math.max(0.2, (100 * (step.to_ms - step.from_ms)) / whole)}%`;
+    const from = Math.max(0, step.from_ms); // before the clock of the run began, it waited for its servers
+    bar.style.left = `${(100 * from) / whole}%`;
+    bar.style.width = `${Math.max(0.2, (100 * (step.to_ms - from)) / whole)}%`;
     return el(
       "a",
       { class: "step", href: this.page.address({ task: step.path }) },
-      el("span", { class: "n soft" }, took(step.from_ms)),
+      el("span", { class: "n soft" }, took(Math.max(0, step.from_ms))),
       el("span", { class: "words" }, step.words),
       el("span", { class: "track" }, bar),
     );

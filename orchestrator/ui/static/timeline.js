@@ -5,6 +5,7 @@ import { TaskRows } from "./tasks.js";
 
 const LABEL = 220;
 const NARROW_LABEL = 120;
+const LENGTH = 60; // of the words beside a bar
 const EVERY_MS = 450; // all bars move while a run goes on
 const STEPS = [1, 2, 5];
 
@@ -84,18 +85,28 @@ export class Timeline extends TaskRows {
     const parts = [];
     if (span) {
       const [began, lasted, waited] = span;
-      const before = Math.min(waited, began);
+      // A wait for a server can be longer than that: the clock of the run stands still meanwhile.
+      const before = Math.min(waited, began - this.ready(row));
       if (before * this.perMs >= 1) parts.push(this.bar("wait", began - before, before));
       const bar = this.bar("bar", began, lasted);
       bar.title = `${row.path}: ${took(lasted)}, from ${took(began)}${waited >= 1 ? `, waited ${took(waited)}` : ""}`;
       parts.push(bar);
-      if (lasted * this.perMs < this.width - 60) {
+      const end = (began + lasted) * this.perMs;
+      const room = end + LENGTH < this.width ? end + 5 : began * this.perMs - LENGTH;
+      if (room > 0) {
         const text = el("span", { class: "length" }, took(lasted));
-        text.style.left = `${this.label_px + (began + lasted) * this.perMs + 5}px`;
+        text.style.left = `${this.label_px + room}px`;
         parts.push(text);
       }
     }
     return el("div", this.attributes(row), el("span", { class: "label" }, this.label(row)), parts);
+  }
+
+  // When all had settled that a task comes after.
+  ready(row) {
+    const { state } = this.page;
+    const spans = state.tasks.get(row.name).after.map((name) => state.span(name)).filter(Boolean);
+    return Math.max(0, ...spans.map(([began, lasted]) => began + lasted));
   }
 
   bar(kind, began, lasted) {

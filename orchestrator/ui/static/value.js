@@ -1,6 +1,6 @@
 // A value of any size as a tree: folded where it is deep, in pages where it is long.
 
-import { address, get, runPath } from "./api.js";
+import { get, ownAddress, runPath } from "./api.js";
 import { counted, el, toast } from "./dom.js";
 
 const OPEN_DEPTH = 2;
@@ -10,7 +10,7 @@ const OPEN_MEMBERS = 30;
 export function valueTree(part, ask, title) {
   const body = el("div", { class: "tree" }, line(part, "", ask, 0, ""));
   const where = { path: ask.path, of: ask.of };
-  const download = el("a", { class: "quiet", href: address(runPath(ask.run, "download"), where), download: `${ask.of}.json` }, "Download");
+  const download = el("a", { class: "quiet", href: ownAddress(runPath(ask.run, "download"), where), download: `${ask.of}.json` }, "Download");
   const copy = el("button", { class: "quiet", onclick: () => copied(ask) }, "Copy");
   const head = el("h3", {}, title, el("span", { class: "size" }, size(part)), el("span", { class: "do" }, copy, download));
   return el("section", { class: "value", "data-part": ask.of }, head, body);
@@ -18,7 +18,7 @@ export function valueTree(part, ask, title) {
 
 async function copied(ask) {
   try {
-    const response = await fetch(address(runPath(ask.run, "download"), { path: ask.path, of: ask.of }));
+    const response = await fetch(ownAddress(runPath(ask.run, "download"), { path: ask.path, of: ask.of }));
     await navigator.clipboard.writeText(await response.text());
     toast("Copied.");
   } catch (error) {
