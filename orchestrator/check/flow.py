@@ -133,7 +133,7 @@ class _Flow:
         for task in plan.order:
             if task.id not in self._outputs:
                 output, error = self._task(task)
-                if self._within + task.id in self._policy.answered_for:
+                if self._policy.is_answered_for(self._within + task.id):
                     output = error = None
                 self._outputs[task.id] = output, error
         ends = (self._outputs[task][0] for task in plan.sinks)
@@ -220,13 +220,13 @@ class _Flow:
         """Report a call that the words of strangers reach, unless somebody looks at it."""
         tool, here = self._tools.get(target.target), self._within + task.id
         is_approved = target is task and target.kind == "tool" and task.policies.approve is not None
-        if is_approved or here in self._policy.answered_for:
+        if is_approved or self._policy.is_answered_for(here):
             return
         self.reached.add(Site(here, "" if target is task else field))
         if self._policy.asks(target, tool):
             return
         if (what := danger(target, tool, self._policy)) is not None:
-            reason = Reason(what, trail.to(here), found, self._policy.workflow)
+            reason = Reason(what, trail.to(here), found, self._policy)
             self._found[task.id].append(flow_finding(task, target, field, reason))
 
     def _inside(

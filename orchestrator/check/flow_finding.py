@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from orchestrator.check.reads import Read
-from orchestrator.check.strangers import Danger, Trail
+from orchestrator.check.strangers import Danger, FlowPolicy, Trail
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
-from orchestrator.documents.text import quoted
+from orchestrator.documents.text import alternatives, quoted
 from orchestrator.errors import Problem
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
@@ -20,13 +20,13 @@ class Reason(NamedTuple):
         danger: What could be done with it.
         way: How the words come to it; it ends at its task.
         read: What it reads, and where in its arguments.
-        workflow: The name of the workflow that is run.
+        policy: What the operator says.
     """
 
     danger: Danger
     way: Trail
     read: tuple[Path, Read]
-    workflow: str
+    policy: FlowPolicy
 
 
 def flow_finding(task: TaskPlan, target: CallTemplate, field: str, reason: Reason) -> Problem:
@@ -39,15 +39,17 @@ def flow_finding(task: TaskPlan, target: CallTemplate, field: str, reason: Reaso
     if target is not task:
         approve = f"approve = [{quoted(target.tool)}] in [servers.{target.server}]"
     fixes = [f"have a person see the arguments ({approve})"] if target.kind == "tool" else []
-    fixes += ["take them from another source", _answer_for(way.task, reason.workflow)]
+    fixes.append("take them from another source")
+    if reason.policy.answered_for is not None:
+        fixes.append(_answer_for(way.task, reason.policy.workflow))
     above = (field,) if field else ()
     # The URI of a resource is an argument only for the engine.
     at = (*above, *path[1:]) if field == "read" else (*above, "arguments", *path)
-    place, hint, severity = pointer(*task.path, *at), ", ".join(fixes), reason.danger.severity
+    place, hint, severity = pointer(*task.path, *at), alternatives(fixes), reason.danger.severity
     return Problem("untrusted_flow", message, place, task.id, (), hint, severity, read.text)
 
 
 def _answer_for(task: str, workflow: str) -> str:
+    who = "have the operator answer for a task on this way in servers.toml: [[trusted]]"
     fields = f'workflow = {quoted(workflow)}, task = {quoted(task)}, because = "..."'
-    who = "or have the operator answer for a task on this way in servers.toml"
-    return f"{who}: [[trusted]] {fields}"
+    return f"{who} {fields}" if workflow else who

@@ -45,15 +45,20 @@ class FlowPolicy:
         untrusted: The servers whose words are those of strangers.
         sensitive: The patterns of tools that count as dangerous, by server.
         asks: Whether the operator wants a person to approve each call of a tool.
-        workflow: The name of the workflow that is run.
-        answered_for: The tasks in it that the operator answers for, as `outer/inner`.
+        workflow: The name of the workflow that is run, if it is in a file.
+        answered_for: The tasks in it that the operator answers for, as `outer/inner`; None: the
+            operator cannot answer for any.
     """
 
     untrusted: frozenset[str]
     sensitive: Mapping[str, Sequence[str]] = field(default_factory=dict)
     asks: Callable[[Asked, Tool | None], bool] = lambda *_: False
     workflow: str = ""
-    answered_for: frozenset[str] = frozenset()
+    answered_for: frozenset[str] | None = frozenset()
+
+    def is_answered_for(self, task: str) -> bool:
+        """Whether the operator answers for a task."""
+        return self.answered_for is not None and task in self.answered_for
 
     def is_sensitive(self, target: Asked) -> bool:
         """Whether a call is one that the operator names; of a URI the beginning is known."""

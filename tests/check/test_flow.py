@@ -57,7 +57,7 @@ def test_a_flow_says_what_reaches_what_how_and_what_would_mend_it() -> None:
     )
     assert found.hint == (
         'have a person see the arguments ("approve": true in task "end"), take them from another '
-        "source, or have the operator answer for a task on this way in servers.toml: [[trusted]] "
+        "source or have the operator answer for a task on this way in servers.toml: [[trusted]] "
         'workflow = "w", task = "end", because = "..."'
     )
 
@@ -187,7 +187,7 @@ def test_resources_and_prompts_of_a_stranger_are_its_words_too() -> None:
     [found, last] = flows(GET, read, call({"x": "$OUTPUT[note]"}))
     assert (found.severity, found.path) == ("warning", "/tasks/1/read")
     assert "and a resource declares nothing of what it does: get -> note" in found.message
-    assert found.hint.startswith("take them from another source, or have the operator")
+    assert found.hint.startswith("take them from another source or have the operator")
     assert last.message.endswith("get -> note -> end")
 
 
@@ -365,6 +365,14 @@ def test_the_operator_answers_for_a_task_by_its_path() -> None:
 def test_tasks_of_finally_are_followed_too() -> None:
     end = call({"x": "$ERROR[get]"}, run_if="all_done")
     assert ways(GET, **{"finally": [end]}) == ["get -> end"]
+
+
+def test_only_what_can_be_declared_is_offered() -> None:
+    task = call({"x": "$OUTPUT[get]"})
+    [found] = flows(GET, task, policy=FlowPolicy(frozenset({"web"})))
+    assert found.hint.endswith("answer for a task on this way in servers.toml: [[trusted]]")
+    [found] = flows(GET, task, policy=FlowPolicy(frozenset({"web"}), answered_for=None))
+    assert found.hint.endswith("or take them from another source")
 
 
 def test_the_shortest_way_is_told() -> None:
