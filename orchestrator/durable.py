@@ -35,7 +35,7 @@ from orchestrator.journal.records import Key, Record
 from orchestrator.preflight import WorkflowSource, check_offline
 from orchestrator.run_request import Inputs, RunOptions, RunRequest, asking, new_settings
 from orchestrator.servers.config import secrets_by_name
-from orchestrator.servers.policies import limits_of
+from orchestrator.servers.policies import RESOURCES, limits_of
 from orchestrator.servers.pool import ServerPool
 from orchestrator.workflow.graph import below
 from orchestrator.workflow.header import without_tasks
@@ -57,6 +57,8 @@ def record_of(request: RunRequest, pool: ServerPool) -> RunRecord:
     document = workflow.to_dict(whole=not grows) | ({"tasks": []} if grows else {})
     named = pool.servers if grows else workflow.plan.servers
     limits = {name: limits_of(pool.servers[name]) for name in named}
+    if any(hold.number is not None for hold in workflow.plan.locks):
+        limits[RESOURCES] = dict(pool.servers.locking.resources)
     of_run = settings.run_id, workflow.name, document, request.inputs, kept
     return RunRecord(*of_run, limits={name: each for name, each in limits.items() if each})
 

@@ -223,7 +223,7 @@ def tool_problems(
         for task, to, at in (workflow.plan.calls if wrong else ())
         if to.target in wrong
     ]
-    return [*refused, *_misfits(workflow, servers, listed)]
+    return [*refused, *_misfits(workflow, servers, listed), *problems.of_locks(workflow, servers)]
 
 
 def _misfits(

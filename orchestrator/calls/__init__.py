@@ -7,7 +7,8 @@ server.
 - `middleware`: functions from caller to caller, one for each policy; `timeouts` and `repeat` have
   those that limit the time of a call, and that make it until something is so.
 - `causes`: what a call waits for.
-- `limits`: slots and rates; `locks`: named locks; `adaptive`: slots whose number adapts.
+- `limits`: slots and rates; `adaptive`: slots whose number adapts.
+- `locks`: named locks; `waits`: the calls that wait for them.
 - `tracing`: what an attempt is traced as.
 - `retry`: whether a call is made again, and after how long.
 - `worker_pool`: carries out queued calls without a task of the event loop for each.
@@ -27,5 +28,6 @@ __all__ = [
     "retry",
     "timeouts",
     "tracing",
+    "waits",
     "worker_pool",
 ]

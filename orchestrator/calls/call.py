@@ -18,6 +18,7 @@ from orchestrator.calls.causes import RUN_SLOT, Cause
 from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
 from orchestrator.errors import CallError
 from orchestrator.schema.coercion import Conversion
+from orchestrator.workflow.hold import Hold
 from orchestrator.workflow.task import Retry
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Call(NamedTuple):
         writes: Whether the tool declares that it changes something.
         conversions: The arguments that were converted for the tool.
         item: The position of its item under `for_each`, or None.
-        locks: The names of the locks to hold, in order, and whether each is shared.
+        locks: The locks to hold, in the order of their names.
         retry: How it is retried; None if only a lost call of a safe tool is made again.
         safe: Whether the tool declares that repeating it does no harm; None if it does not say.
         timeout_resets_on_progress: Whether progress restarts the timeout.
@@ -66,7 +67,7 @@ class Call(NamedTuple):
     writes: bool = False
     conversions: tuple[Conversion, ...] = ()
     item: int | None = None
-    locks: tuple[tuple[str, bool], ...] = ()
+    locks: tuple[Hold, ...] = ()
     retry: Retry | None = None
     safe: bool | None = None
     timeout_resets_on_progress: bool = False
@@ -112,7 +113,7 @@ class Call(NamedTuple):
         parsed = {
             "priority": tuple(document["priority"]),
             "conversions": tuple(Conversion(**each) for each in document["conversions"]),
-            "locks": tuple((name, shared) for name, shared in document["locks"]),
+            "locks": tuple(Hold(*lock) for lock in document["locks"]),
             "retry": None if retry is None else Retry.model_validate(retry),
         }
         return cls(**{**document, **parsed})

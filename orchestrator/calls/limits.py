@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -83,13 +84,13 @@ class Slots:
         self._held -= weight
         self._appoint_giver()
 
-    async def acquire(
+    def acquire(
         self,
         priority: Priority = FIRST,
         weight: int = 1,
         who: object = None,
         group: object = None,
-    ) -> bool:
+    ) -> Coroutine[Any, Any, bool]:
         """Acquire `weight` slots at once; wait until they are free. Whether others had them.
 
         A waiter for many is not overtaken by those behind it that want few. Groups take turns, and
@@ -98,8 +99,10 @@ class Slots:
         Raises:
             AbandonedError: `abandon` was called for `who`.
         """
-        waiter, refused = _Waiter(weight), self._refused
-        is_late = self._held + weight > self.limit
+        return self._served(Waiter(weight), priority, who, group)
+
+    async def _served(self, waiter: Waiter, priority: Priority, who: object, group: object) -> bool:
+        refused, is_late = self._refused, not self._fits(waiter)
         self._queue(waiter, priority, who, group)
         try:
             while not waiter.served:
@@ -117,9 +120,9 @@ class Slots:
         except BaseException:
             # Cancelled: a slot that was handed over in the same turn must not be lost.
             if waiter.served:
-                self._held -= weight
+                self._held -= waiter.weight
             else:
-                self._wanted -= weight
+                self._wanted -= waiter.weight
             waiter.is_gone = True
             if waiter is self._giver:
                 self._giver = None
@@ -163,9 +166,13 @@ class Slots:
         """Wake the first waiter, if it can be served, to serve the queue."""
         if self._giver is None and self._queues:
             first = self._first()
-            if first is not None and self._held + first.weight <= self.limit:
+            if first is not None and self._fits(first):
                 self._giver = first
                 first.wake()
+
+    def _fits(self, entry: Entry) -> bool:
+        """Whether as many are free as an entry wants."""
+        return self._held + entry.weight <= self.limit
 
     def _give(self) -> None:
         self._giver = None
@@ -177,7 +184,7 @@ class Slots:
         first = self._first()
         if first is None:
             return None
-        if self._held + first.weight > self.limit:
+        if not self._fits(first):
             self._refused += 1
             return None
         group, queue = next(iter(self._queues.items()))
@@ -209,10 +216,13 @@ class Entry:
 
 
 @dataclass(slots=True, eq=False)
-class _Waiter(Entry):
+class Waiter(Entry):
+    """An entry whose task waits."""
+
     woken: anyio.Event = field(default_factory=anyio.Event)
 
     def wake(self) -> None:
+        """Let it go on."""
         self.woken.set()
 
 

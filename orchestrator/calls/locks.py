@@ -1,144 +1,158 @@
-"""Named locks, exclusive or shared."""
+"""Named locks: exclusive, shared, or counted, for a resource of which there are several."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from typing import Protocol
+from contextlib import nullcontext
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol
 
-from orchestrator.calls.limits import AbandonedError, Slots
+import anyio
+
+from orchestrator.calls.limits import FIRST, AbandonedError, Entry, Slots, Waiter
+from orchestrator.calls.waits import Wait, Waits
 from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError
+from orchestrator.workflow.hold import Hold
 
-
-@dataclass(slots=True, eq=False)
-class Wait:
-    """A call that waits for a lock.
-
-    Attributes:
-        is_late: Whether a name that comes after this one is held around it.
-        inside: The call, and those around it: none of them ends before it does.
-        circle: Why its wait would never end; empty as long as it may wait.
-    """
-
-    name: str
-    who: object
-    task: str
-    is_late: bool
-    inside: tuple[object, ...]
-    lock: _Lock = field(init=False)
-    circle: str = ""
+OnWait = Callable[[], None] | None
 
 
 class Beyond(Protocol):
     """Where names are held for other processes, too."""
 
-    async def acquire(
-        self, wait: Wait, *, shared: bool, on_wait: Callable[[], None] | None
-    ) -> None: ...
+    async def acquire(self, wait: Wait, *, on_wait: OnWait) -> None: ...
 
     def release(self, name: str, who: object) -> None: ...
 
 
 class Locks:
-    """Named locks, each held by one exclusively or by any number shared.
+    """Named locks, each held by one exclusively, by any number shared, or by a few that count.
 
-    Waiters are served in order of arrival; a shared lock does not overtake an exclusive one. Calls
-    acquire several in the order of their names, also those inside a call that holds others, so that
-    two never wait for each other. What asks for a name out of this order fails if nobody would ever
+    Waiters are served in order of arrival: none overtakes one that wants more. Calls acquire
+    several in the order of their names, also those inside a call that holds others, so that two
+    never wait for each other. What asks for a name out of this order fails if nobody would ever
     release it.
 
     Args:
-        held: What the call around these calls holds: each name, and whether shared.
+        held: What the call around these calls holds.
         around: Where that call has them from.
         holder: What that call is known as there.
+        resources: How many there are of each resource; of any other name there is one.
 
     Attributes:
         beyond: Where a name is held as well, before it is held here; None: nowhere.
     """
 
     beyond: Beyond | None = None
-    # A lock is slots: an exclusive holder takes all of them, a shared one takes one.
-    _ALL = 1 << 30
 
     def __init__(
         self,
-        held: Iterable[tuple[str, bool]] = (),
+        held: Iterable[Hold] = (),
         around: Locks | None = None,
         holder: object = None,
+        resources: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        self._named: dict[str, _Lock] = {}
-        self._held: Mapping[str, bool] = dict(held)
-        self._around, self._holder = around, holder
-        self._waits: _Waits = _Waits() if around is None else around._waits
+        self._named: dict[str, Lock] = {}
+        self._held: Mapping[str, Hold] = {hold.name: hold for hold in held}
+        self._around, self._holder, self._resources = around, holder, resources
+        self._waits: Waits = Waits() if around is None else around._waits
 
     def __repr__(self) -> str:
         return f"Locks({sorted(self._named)})"
 
     async def acquire(
-        self,
-        name: str,
-        *,
-        shared: bool,
-        who: object,
-        task: str,
-        on_wait: Callable[[], None] | None = None,
+        self, hold: Hold, *, who: object, task: str, run: str = "", on_wait: OnWait = None
     ) -> None:
-        """Acquire a name, to be released in the same mode; wait until it is free.
+        """Acquire a lock, to be released by its name; wait until it is free.
 
         `who` is the key of the call, and `task` its task, with those that it is inside of.
         `on_wait` is called if it is not free at once.
 
         Raises:
-            CallError: It is asked for exclusively, and the call around this one holds it shared; or
-                those who hold it wait for what this call, or one around it, holds.
+            CallError: There is never so much of it, or the call around this one does not hold so
+                much; or those who hold it wait for what this call, or one around it, holds.
         """
-        place = self._place(name)
-        if place._held.get(name) and not shared:
-            message = (
-                f"the task around this one holds lock {quoted(name)} shared, so no task in it "
-            )
-            raise CallError("invalid_arguments", f"{message}can hold it exclusively")
-        wait = Wait(name, who, task, self._is_late(name, place), (who, *self._holders()))
+        place = self._place(hold.name)
+        capacity = place._capacity_for(hold)
+        is_late, inside = self._is_late(hold.name, place), (who, *self._holders())
+        wait = Wait(hold, capacity, who, task, is_late, inside, run)
         if place.beyond is None:
-            await place.take(wait, shared=shared, on_wait=on_wait)
+            await place.take(wait, on_wait=on_wait)
             return
         # First there: so all that wait for a name do so in one place, which sees each circle.
-        await place.beyond.acquire(wait, shared=shared, on_wait=on_wait)
+        await place.beyond.acquire(wait, on_wait=on_wait)
         try:
-            await place.take(wait, shared=shared, on_wait=on_wait)
+            await place.take(wait, on_wait=on_wait)
         except BaseException:
-            place._release_beyond(name, who)
+            place._release_beyond(hold.name, who)
             raise
 
-    async def take(
-        self, wait: Wait, *, shared: bool, on_wait: Callable[[], None] | None = None
-    ) -> None:
-        """Acquire a name here, for a call that may be one of another process.
+    async def take(self, wait: Wait, *, on_wait: OnWait = None) -> None:
+        """Acquire a lock here, for a call that may be one of another process.
 
         Raises:
             CallError: Its wait would never end.
         """
-        lock = wait.lock = self._named.setdefault(wait.name, _Lock(self._ALL))
-        weight = self._weight(shared)
+        lock = wait.lock = self._named.setdefault(wait.name, Lock())
         try:
-            with self._waits.noted(wait, on_wait) if lock.is_busy(weight) else nullcontext():
-                await lock.acquire(weight=weight, who=wait.who)
-            lock.holders[wait.who] = None
+            with nullcontext() if lock.is_free(wait) else self._waits.noted(wait, on_wait):
+                await lock.acquire_for(wait)
         except AbandonedError:
             raise CallError("invalid_arguments", wait.circle) from None
         finally:
             self._forget(wait.name)
 
-    def release(self, name: str, *, shared: bool, who: object) -> None:
-        """Release a name."""
+    def release(self, name: str, *, who: object) -> None:
+        """Release a lock."""
         place = self._place(name)
         place._release_beyond(name, who)
-        del place._named[name].holders[who]
-        place._named[name].release(self._weight(shared))
+        place._named[name].release_of(who)
         place._forget(name)
+
+    def state(self) -> list[dict[str, Any]]:
+        """The locks that are held, each with its holders, and who waits for it, in order."""
+        now = anyio.current_time()
+        return [
+            {
+                "name": name,
+                "capacity": max(wait.capacity for wait in lock.all),
+                "holders": [_shown(wait, now) for wait in lock.holders.values()],
+                "waiting": [_shown(wait, now) for wait in lock.waiting.values()],
+            }
+            for name, lock in sorted(self._named.items())
+        ]
+
+    def _capacity_for(self, hold: Hold) -> int:
+        """How many there are of what is asked for.
+
+        Raises:
+            CallError: It is more than there ever is, or than what the call around holds.
+        """
+        name, around = quoted(hold.name), self._held.get(hold.name)
+        most = self._resources.get(hold.name, 1)
+        if around is None:
+            if hold.shared and most > 1:
+                message = f"lock {name} is a resource of {most}, which is counted and not shared"
+                raise CallError("invalid_arguments", message)
+            if (hold.number or 1) > most:
+                raise CallError("invalid_arguments", too_many(hold.name, hold.number, most))
+            return most
+        assert self._around is not None
+        most = self._around._place(hold.name)._capacity_for(Hold(hold.name))
+        if around.shared and not hold.shared:
+            wanted = "exclusively" if hold.is_exclusive else "counted"
+            message = (
+                f"the task around this one holds lock {name} shared, so no task in it can hold it "
+            )
+            raise CallError("invalid_arguments", message + wanted)
+        within = around.number or most
+        if (most if hold.is_exclusive else hold.number or 1) > within:
+            message = f"the task around this one holds {within} of lock {name}, so no task in it"
+            wanted = "all" if hold.number is None else str(hold.number)
+            raise CallError("invalid_arguments", f"{message} can hold {wanted} of it")
+        return within
 
     def _release_beyond(self, name: str, who: object) -> None:
         if self.beyond is not None:
@@ -162,91 +176,84 @@ class Locks:
             yield self._holder
             yield from self._around._holders()
 
-    def _weight(self, shared: bool) -> int:
-        return 1 if shared else self._ALL
-
     def _forget(self, name: str) -> None:
         if name in self._named and self._named[name].idle:
             del self._named[name]
 
 
-class _Lock(Slots):
-    """A lock, and the calls that hold it."""
+def too_many(name: str, count: int | None, most: int) -> str:
+    """What is wrong with a count of a resource of which there are fewer."""
+    return f"expected at most {most} of lock {quoted(name)}, got {count}"
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit)
-        self.holders: dict[object, None] = {}
+
+def _shown(wait: Wait, now: float) -> dict[str, Any]:
+    return {
+        "run": wait.run or None,
+        "task": wait.task,
+        "amount": wait.hold.amount,
+        "process": wait.process or None,
+        "for_s": round(now - wait.since, 3),
+    }
+
+
+# Who holds all of a lock outweighs any number that share it, and one of these any count.
+_SHARE, _ALL = 1 << 30, 1 << 60
+
+
+@dataclass(slots=True, eq=False)
+class _Claim(Waiter):
+    capacity: int = 1
+
+    def fits(self, held: int) -> bool:
+        """Whether it can be granted while so much is held."""
+        if self.weight == _ALL:
+            return not held
+        if self.weight == _SHARE:
+            return held < _ALL and not held % _SHARE
+        return held + self.weight <= self.capacity
+
+
+class Lock(Slots):
+    """A lock, the calls that hold it, and those that wait for it, in order."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.holders: dict[object, Wait] = {}
+        self.waiting: dict[object, Wait] = {}
+
+    @property
+    def all(self) -> Iterator[Wait]:
+        """The calls that hold it or wait for it."""
+        yield from self.holders.values()
+        yield from self.waiting.values()
+
+    def is_free(self, wait: Wait) -> bool:
+        """Whether `acquire_for` would not wait."""
+        return _claim(wait).fits(self._held + self._wanted)
+
+    async def acquire_for(self, wait: Wait) -> None:
+        """Acquire it; as `Slots.acquire`."""
+        wait.since, self.waiting[wait.who] = anyio.current_time(), wait
+        try:
+            await self._served(_claim(wait), FIRST, wait.who, None)
+        finally:
+            del self.waiting[wait.who]
+        wait.since, self.holders[wait.who] = anyio.current_time(), wait
+
+    def release_of(self, who: object) -> None:
+        """Release what a call holds."""
+        self.release(_claim(self.holders.pop(who)).weight)
 
     def is_granted(self, who: object) -> bool:
         """Whether a waiter goes on in the next turn of the event loop."""
         return who in self._waiters and bool(self._waiters[who].served)
 
-
-class _Waits:
-    """The calls that wait for locks. As long as none is late, they form no circle."""
-
-    def __init__(self) -> None:
-        self._late = 0
-        self._of: defaultdict[object, dict[Wait, None]] = defaultdict(dict)
-
-    @contextmanager
-    def noted(self, wait: Wait, on_wait: Callable[[], None] | None) -> Iterator[None]:
-        """Note a wait in the block. Of each circle that it closes, one that is late is ended.
-
-        Raises:
-            AbandonedError: That is this one.
-        """
-        self._late += wait.is_late
-        for each in wait.inside:
-            self._of[each][wait] = None
-        try:
-            while not wait.circle and self._late and (circle := self._circle(wait)):
-                late = next(each for each in circle if each.is_late)
-                late.circle = _why(late, circle)
-                late.lock.abandon(late.who)
-            if wait.circle:
-                raise AbandonedError
-            if on_wait is not None:
-                on_wait()
-            yield
-        finally:
-            self._late -= wait.is_late
-            for each in wait.inside:
-                del self._of[each][wait]
-                if not self._of[each]:
-                    del self._of[each]
-
-    def _circle(self, wait: Wait) -> list[Wait]:
-        """The waits of a circle, each for a lock that is held around the next; or none."""
-        before: dict[Wait, Wait | None] = {wait: None}
-        ways = [wait]
-        while ways:
-            last: Wait | None = ways.pop()
-            assert last is not None
-            for holder in last.lock.holders:
-                if holder in wait.inside:
-                    circle = []
-                    while last is not None:
-                        circle.append(last)
-                        last = before[last]
-                    return circle[::-1]
-                for each in self._of.get(holder, ()):
-                    if (
-                        each not in before
-                        and not each.circle
-                        and not each.lock.is_granted(each.who)
-                    ):
-                        before[each] = last
-                        ways.append(each)
-        return []
+    def _fits(self, entry: Entry) -> bool:
+        assert isinstance(entry, _Claim)
+        return entry.fits(self._held)
 
 
-def _why(late: Wait, circle: list[Wait]) -> str:
-    place = circle.index(late)
-    others = circle[place + 1 :] + circle[:place]
-    waits = (f"task {quoted(each.task)} waits for lock {quoted(each.name)}" for each in others)
-    name, last = quoted(late.name), quoted(others[-1].name)
-    return (
-        f"lock {name} would never be free: {', '.join(waits)}, which is held around this task; "
-        f"hold {name} there, too, or give it a name that comes after {last}"
-    )
+def _claim(wait: Wait) -> _Claim:
+    hold = wait.hold
+    weight = hold.number or (_SHARE if hold.shared else _ALL)
+    return _Claim(weight, capacity=wait.capacity)

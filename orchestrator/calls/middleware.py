@@ -184,14 +184,15 @@ def with_locks(call_next: Caller, locks: Locks, on_wait: OnWait | None = None) -
 
     async def call_holding(call: Call, attempt: Attempt) -> Any:
         asked_at = since = anyio.current_time()
-        held: list[tuple[str, bool]] = []
-        task, waits = call.where, None if on_wait is None else partial(on_wait, call, attempt)
+        held: list[str] = []
+        of_call = {"task": call.where, "run": call.run.partition("\n")[0]}
+        waits = None if on_wait is None else partial(on_wait, call, attempt)
         try:
-            for name, shared in call.locks:
-                attempt.note = lock = Cause("lock", name)
+            for hold in call.locks:
+                attempt.note = lock = Cause("lock", hold.name)
                 with anyio.CancelScope() as attempt.end_by:
-                    await locks.acquire(name, shared=shared, who=attempt, task=task, on_wait=waits)
-                    held.append((name, shared))
+                    await locks.acquire(hold, who=attempt, on_wait=waits, **of_call)
+                    held.append(hold.name)
                 attempt.check_cancelled(call)
                 since = attempt.note_wait(lock, since)
             attempt.waited_s += anyio.current_time() - asked_at
@@ -199,8 +200,8 @@ def with_locks(call_next: Caller, locks: Locks, on_wait: OnWait | None = None) -
             return await call_next(call, attempt)
         finally:
             attempt.note = None
-            for name, shared in held:
-                locks.release(name, shared=shared, who=attempt)
+            for name in held:
+                locks.release(name, who=attempt)
 
     def call_locked(call: Call, attempt: Attempt) -> Awaitable[Any]:
         return call_holding(call, attempt) if call.locks else call_next(call, attempt)

@@ -153,8 +153,8 @@ def _overlap_in(stage: Plan, workflow: Workflow, tasks: list[TaskPlan], schedule
     tasks = [task for task in tasks if task.id in number]
     if not tasks:
         return False
-    locks = [[lock for lock in task.policies.locks if not lock.shared] for task in tasks]
-    held = ({lock.name for lock in each if isinstance(lock.name, Literal)} for each in locks)
+    locks = [filter(None, (lock.literal for lock in task.policies.locks)) for task in tasks]
+    held = ({hold.name for hold in each if hold.is_exclusive} for each in locks)
     if workflow.max_concurrency == 1 or set.intersection(*held):
         return False
     generations = [number[task.id] for task in tasks]

@@ -10,6 +10,7 @@ from orchestrator.documents.text import quoted
 from orchestrator.errors import RETRYABLE_KINDS, Code, Problem
 from orchestrator.expressions.templates import Literal
 from orchestrator.schema.tool import Tool
+from orchestrator.workflow.hold import Hold
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
@@ -103,16 +104,18 @@ def _times(task: TaskPlan) -> Iterator[Problem]:
 
 def _locks(task: TaskPlan) -> Iterator[Problem]:
     policies = task.policies
-    modes: dict[str, bool] = {}
-    for lock in policies.locks:
-        if not isinstance(lock.name, Literal):  # its name is known when the task runs
-            continue
-        name = str(lock.name.value)
-        if modes.setdefault(name, lock.shared) is not lock.shared:
-            message = f"lock {quoted(name)} is both shared and exclusive, and held exclusively"
+    holds: dict[str, Hold] = {}
+    for hold in filter(None, (lock.literal for lock in policies.locks)):
+        first = holds.setdefault(hold.name, hold)
+        if first != hold:
+            both = {first.amount, hold.amount}
+            is_mode = both == {"shared", "all"}
+            wanted = "both shared and exclusive" if is_mode else f"{first.amount} and {hold.amount}"
+            held = "held exclusively" if "all" in both else f"held: {hold.joined(first).amount}"
+            message = f"lock {quoted(hold.name)} is {wanted}, and {held}"
             yield task_warning("contradiction", message, task, "locks")
     # Items with a shared lock, or with a lock of their own each, run in parallel.
-    exclusive = next((name for name, shared in modes.items() if not shared), None)
+    exclusive = next((name for name, hold in holds.items() if hold.is_exclusive), None)
     if exclusive is not None and policies.for_each is not None and (policies.max_parallel or 1) > 1:
         message = f"each item holds lock {quoted(exclusive)} exclusively, so one runs at a time"
         yield task_warning("contradiction", message, task, "max_parallel")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -112,6 +113,7 @@ class Connection:
     async def over(cls, channel: Channel, hashes: Mapping[str, Hashes] | None = None) -> Self:
         """The connection over a channel; raises as `to` does."""
         hello = {"hello": VERSION, "protocol": PROTOCOL, "servers": dict(hashes or {})}
+        hello["pid"] = os.getpid()
         try:
             with anyio.fail_after(HELLO_S):
                 async with anyio.create_task_group() as group:

@@ -16,9 +16,9 @@ import anyio
 
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import Rate, Slots, note_starts
-from orchestrator.calls.locks import Wait
 from orchestrator.calls.middleware import learning
 from orchestrator.calls.policy import ServerPolicy
+from orchestrator.calls.waits import Wait
 from orchestrator.daemon.connection import VERSION
 from orchestrator.daemon.wire import GONE, LARGE, PROTOCOL, Channel, Message, encoded
 from orchestrator.documents.threads import in_thread
@@ -26,6 +26,7 @@ from orchestrator.engine.events import Event, ServerToolsChanged
 from orchestrator.errors import CallError, NotExecutedError, TaskError
 from orchestrator.schema.tool import Tool, definition_of
 from orchestrator.telemetry.carrying import inside
+from orchestrator.workflow.hold import Hold
 
 if TYPE_CHECKING:
     from orchestrator.daemon.host import Host, Hosted
@@ -54,6 +55,7 @@ class Guest:
     def __init__(self, host: Host, channel: Channel) -> None:
         self._host, self._channel = host, channel
         self.uses_servers = False
+        self._process = 0
         self._servers: dict[str, Hosted] = {}
         self._work: dict[int, _Work] = {}
 
@@ -74,6 +76,7 @@ class Guest:
 
     def _greet(self, hello: Message, stack: ExitStack) -> None:
         differs: dict[str, list[str]] = {}
+        self._process = hello.get("pid", 0)
         if hello.get("protocol") == PROTOCOL and hello.get("hello") == VERSION:
             differs = self._host.compare(hello["servers"])
             same = (name for name, fields in differs.items() if not fields)
@@ -217,16 +220,17 @@ class Guest:
 
     async def _do_lock(self, request: Message, _: _Work) -> Message:
         """Hold a name for a task, until it is done."""
-        locks, name, shared = self._host.locks, request["name"], request["shared"]
+        locks, hold = self._host.locks, Hold(*request["hold"])
         inside = tuple((self, each) for each in request["inside"])  # the first is the call itself
-        wait = Wait(name, inside[0], request["task"], request["late"], inside)
+        of_call = request["task"], request["late"], inside, request["run"], self._process
         note = partial(self._note, request["id"])
-        await locks.take(wait, shared=shared, on_wait=partial(note, waiting=name))
+        wait = Wait(hold, request["capacity"], inside[0], *of_call)
+        await locks.take(wait, on_wait=partial(note, waiting=hold.name))
         try:
             note(granted=True)
             await anyio.sleep_forever()
         finally:
-            locks.release(name, shared=shared, who=inside[0])
+            locks.release(hold.name, who=inside[0])
         raise AssertionError
 
     def _note(self, number: int, **note: Any) -> None:

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from orchestrator.calls.limits import FIRST, Priority
-from orchestrator.calls.locks import Wait
+from orchestrator.calls.locks import OnWait
+from orchestrator.calls.waits import Wait
 from orchestrator.daemon.configuration import Hashes, document_of, hashes_of
 from orchestrator.daemon.connection import Asked, Connection, LostError, NoPoolError
 from orchestrator.daemon.lease import WarmPolicy
@@ -153,11 +154,10 @@ class _Beyond:
         self._connection = connection
         self._held: dict[tuple[str, object], Asked] = {}
 
-    async def acquire(
-        self, wait: Wait, *, shared: bool, on_wait: Callable[[], None] | None
-    ) -> None:
+    async def acquire(self, wait: Wait, *, on_wait: OnWait) -> None:
         """Hold a name there; nothing if the pool has ended."""
-        given = {"name": wait.name, "shared": shared, "task": wait.task, "late": wait.is_late}
+        given = {"hold": wait.hold, "capacity": wait.capacity, "run": wait.run}
+        given |= {"task": wait.task, "late": wait.is_late}
         # Calls that are alive differ in it, and only those are compared.
         inside = [id(each) for each in wait.inside]
         try:

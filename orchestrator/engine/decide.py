@@ -37,6 +37,7 @@ from orchestrator.schema.violations import (
     joined,
     misspellings,
 )
+from orchestrator.workflow.hold import Hold
 from orchestrator.workflow.plan import PLAIN, CallTemplate, LockPlan, TaskPlan
 from orchestrator.workflow.product import Product
 
@@ -48,17 +49,15 @@ T = TypeVar("T")
 MAX_LOCK_NAME = 1000
 MAX_ITEMS = 1_000_000  # of a for_each, each of which has an outcome of its own
 
-LockName = tuple[str, bool]
-
 
 class Start(NamedTuple):
-    """The decision to call, with what, and the locks to hold: names in order, and if shared.
+    """The decision to call, with what, and the locks to hold, in the order of their names.
 
     `approval` is the message of the question whether it may be made, None for the default.
     """
 
     arguments: dict[str, Any]
-    locks: tuple[LockName, ...] = ()
+    locks: tuple[Hold, ...] = ()
     approval: str | None = None
 
 
@@ -129,7 +128,7 @@ def start(
     target: CallTemplate,
     scope: Scope,
     locks: tuple[LockPlan, ...] = (),
-    inside: Iterable[LockName] = (),
+    inside: Iterable[Hold] = (),
 ) -> Start:
     """The arguments of a call, and the names of its locks; `inside` are those of tasks in it.
 
@@ -224,20 +223,22 @@ def _check_number(items: int, source: str) -> None:
 
 
 def _lock_names(
-    locks: tuple[LockPlan, ...], inside: Iterable[LockName], scope: Scope
-) -> tuple[LockName, ...]:
-    """The names in the order in which every task takes them; exclusive overrides shared."""
-    shared: dict[str, bool] = {}
+    locks: tuple[LockPlan, ...], inside: Iterable[Hold], scope: Scope
+) -> tuple[Hold, ...]:
+    """The locks in the order in which every task takes them, each once: the most of it."""
+    held: dict[str, Hold] = {}
     for lock in locks:
         name = to_text(lock.name.resolve(scope))
         if not 0 < len(name) <= MAX_LOCK_NAME:
             message = f"expected a lock name of 1 to {MAX_LOCK_NAME} characters, got {len(name)}"
             raise CallError("reference_error", message)
-        shared[name] = lock.shared and shared.get(name, True)
+        held[name] = lock.hold(name).joined(held.get(name))
     # One order for all, so that two cannot deadlock: inside, some names would come too late.
-    last = max(shared)
-    early = {x: mode and shared.get(x, True) for x, mode in inside if x <= last}
-    return tuple(sorted((shared | early).items()))
+    last = max(held)
+    for hold in inside:
+        if hold.name <= last:
+            held[hold.name] = hold.joined(held.get(hold.name))
+    return tuple(sorted(held.values()))
 
 
 def first_failure(items: list[ItemResult]) -> TaskError | None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 from orchestrator.calls.causes import Cause, Kind
 from orchestrator.engine.result import ItemResult, TaskResult, Waits
-from orchestrator.expressions.templates import Literal
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan, TaskPlan
 
@@ -234,8 +233,8 @@ def _ended_ms(part: TaskResult | ItemResult) -> float:
 
 def _span(task: TaskPlan, path: str, part: TaskResult | ItemResult, ready: _Begin) -> Span:
     started_ms = _round(part.started_ms or 0.0)
-    names = (lock.name.value for lock in task.policies.locks if isinstance(lock.name, Literal))
-    locks = tuple(name for name in names if isinstance(name, str))
+    holds = (lock.literal for lock in task.policies.locks)
+    locks = tuple(hold.name for hold in holds if hold is not None)
     return Span(
         path,
         part.index if isinstance(part, ItemResult) else None,

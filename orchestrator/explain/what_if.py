@@ -7,22 +7,22 @@ jumps: there is no second scheduler that could differ from it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
 
 from orchestrator.calls.call import Attempt, Call
+from orchestrator.calls.locks import Locks
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import CallError
 from orchestrator.explain.story import IN_CALL, Span, Story
-from orchestrator.expressions.templates import Literal
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server
-from orchestrator.servers.policies import policy_of
+from orchestrator.servers.policies import RESOURCES, policy_of
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import Plan, TaskPlan
 
@@ -96,7 +96,8 @@ class WhatIf:
             random=caller.random,
             max_run_mb=0,
         )
-        known = Servers(self._tools, policies)
+        locks = Locks(resources=settings.limits.get(RESOURCES, {}))
+        known = Servers(self._tools, policies, locks)
 
         async def execute() -> float:
             return (await Run(workflow, caller, run_settings, servers=known).execute()).duration_ms
@@ -152,8 +153,7 @@ class WhatIf:
         policies, document = task.policies, dict[str, Any]()
         if policies.max_parallel is not None and policies.for_each is not None:
             document["max_parallel"] = policies.max_parallel
-        locks = [{"name": name, "mode": "shared" if s else "exclusive"} for name, s in _locks(task)]
-        if locks:
+        if locks := list(_locks(task)):
             document["locks"] = locks
         inner = [(f"{where}/", part.tasks) for where, part in parts if part.tasks]
         if task.inner is not None and inner:
@@ -175,10 +175,10 @@ class WhatIf:
         return document | {"tool": target, "timeout_s": 1e9}
 
 
-def _locks(task: TaskPlan) -> Iterable[tuple[str, bool]]:
-    for lock in task.policies.locks:
-        if isinstance(lock.name, Literal) and isinstance(lock.name.value, str):
-            yield lock.name.value, lock.shared
+def _locks(task: TaskPlan) -> Iterator[dict[str, Any]]:
+    for hold in filter(None, (lock.literal for lock in task.policies.locks)):
+        mode = {"mode": "shared" if hold.shared else "exclusive"}
+        yield {"name": hold.name} | (mode if hold.number is None else {"count": hold.number})
 
 
 def _fixed_ms(span: Span, started: bool) -> float:

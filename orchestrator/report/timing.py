@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.engine.priorities import weights
 from orchestrator.report.call_counts import Count, count_calls
 from orchestrator.schema.tool import Tool
+from orchestrator.servers.config import Server, locking_of
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import TaskPlan
-
-if TYPE_CHECKING:
-    from orchestrator.servers.config import Server
 
 Starts = tuple[int, float]  # how many may start in how many seconds
 
@@ -43,10 +41,11 @@ class Timing:
         }
         self._workflow, self._run_slots = workflow, workflow.max_concurrency
         self._limits: dict[str, dict[tuple[str, ...], int]] = {}
+        resources = locking_of(servers).resources
         self._rates: dict[str, list[tuple[str, Starts]]] = {}
         for name, task in workflow.plan.tasks.items():
             server = servers.get(task.server)
-            self._limits[name] = dict(_limits(task, tools.get(task.target), server))
+            self._limits[name] = dict(_limits(task, tools.get(task.target), server, resources))
             self._rates[name] = list(_rates(task, server))
             if self._run_slots:
                 self._limits[name]["run",] = self._run_slots
@@ -101,14 +100,20 @@ def timing(
 
 
 def _limits(
-    task: TaskPlan, tool: Tool | None, server: Server | None
+    task: TaskPlan, tool: Tool | None, server: Server | None, resources: Mapping[str, int]
 ) -> Iterator[tuple[tuple[str, ...], int]]:
     """The limits on calls in flight that hold for a task: what each limits, and to how many."""
     if task.policies.max_parallel is not None:
         yield ("task", task.id), task.policies.max_parallel
-    # A lock whose name reads the item is most likely another lock for each item.
-    if any(not lock.shared and not lock.of_item for lock in task.policies.locks):
-        yield ("lock", task.id), 1
+    for lock in task.policies.locks:
+        hold = lock.literal
+        if hold is not None and hold.number is not None:
+            yield ("lock", hold.name), max(resources.get(hold.name, 1) // hold.number, 1)
+        elif hold is not None and hold.is_exclusive:
+            yield ("lock", hold.name), 1
+        # One whose name reads the item is most likely another lock for each item.
+        elif not lock.shared and not lock.of_item:
+            yield ("lock", task.id, "name"), 1
     if server is None:
         return
     if isinstance(server.max_concurrency, int):

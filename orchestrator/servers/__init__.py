@@ -9,7 +9,8 @@ own.
 - `adopt` makes a servers.toml of such files.
 - `pool` holds all sessions, `supervisor` starts and replaces those of one server, `session` is one
   and `health` watches it.
-- `policies` makes the limits of a server of its configuration.
+- `policies` makes the limits of a server of its configuration; `locking` is what it says of the
+  locks of tasks.
 - `sessions` is what `pool` needs of the sessions of a server, whatever they are.
 - `catalog` is the live list of tools, `lockfile` the accepted one; `problems` reports names that
   neither has. `definition_form` is how files of ours write a tool.

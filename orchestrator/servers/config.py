@@ -15,6 +15,7 @@ from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.pointer import pointer
 from orchestrator.errors import ConfigError, Problem
+from orchestrator.servers.locking import LockTables
 from orchestrator.servers.redaction import (
     description,
     forms_of,
@@ -213,6 +214,7 @@ class ServerTable(dict[str, Server]):
         journal: What it says of the runs that are kept.
         budget: What a run may spend.
         trusted: The tasks that their operator answers for.
+        locking: What it says of the locks of tasks.
         others: Why there are no others, if they do not come from a file of servers.
     """
 
@@ -220,6 +222,7 @@ class ServerTable(dict[str, Server]):
     journal: JournalTable = JournalTable()
     budget: Budget | None = None
     trusted: tuple[TrustedTask, ...] = ()
+    locking: LockTables = LockTables()
     others: str = ""
 
     @classmethod
@@ -229,7 +232,13 @@ class ServerTable(dict[str, Server]):
         if isinstance(given, ServerTable):
             made.off, made.journal, made.budget = given.off, given.journal, given.budget
             made.others, made.trusted = given.others, given.trusted
+            made.locking = given.locking
         return made
+
+
+def locking_of(servers: Mapping[str, Server]) -> LockTables:
+    """What the file of these servers says of the locks of tasks, if they come from one."""
+    return servers.locking if isinstance(servers, ServerTable) else LockTables()
 
 
 def secrets_in(servers: Iterable[Server]) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ from orchestrator.servers.config_checks import (
 )
 from orchestrator.servers.config_source import ConfigSource
 from orchestrator.servers.env_file import read_env_file, variables_of
+from orchestrator.servers.locking import LockTables
 from orchestrator.servers.redaction import SECRET_NAME, description, shown_fields
 from orchestrator.transport.process import INHERITED
 from orchestrator.workflow.budget import Budget
@@ -54,7 +55,7 @@ from orchestrator.workflow.source_map import located
 
 logger = logging.getLogger("orchestrator")
 
-_TABLES = ("servers", "defaults", "journal", "budget", "trusted", "$schema")
+_TABLES = ("servers", "defaults", "journal", "budget", "trusted", "resources", "$schema")
 _VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|([^}]*)\})?")
 _OF_EDITOR = re.compile(r"(env|input):(.+)", re.DOTALL)
 _SERVER_NAME = re.compile(r"[^:\s]+")
@@ -153,7 +154,10 @@ class _Reader:
         journal = self._checked(JournalTable, data.get("journal", {}), ("journal",))
         budget = self._checked(Budget, data.get("budget", {}), ("budget",))
         trusted = self._checked(_Trusted, {"trusted": data.get("trusted", [])}, ())
+        tables = {name: data[name] for name in LockTables.model_fields if name in data}
+        locking = self._checked(LockTables, tables, ())
         if not self.problems:
+            made.locking = LockTables(**locking)
             made.journal = JournalTable(**journal)
             made.budget = Budget(**budget) if budget else None
             made.trusted = tuple(_Trusted.model_validate(trusted).trusted)

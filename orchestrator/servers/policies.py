@@ -11,6 +11,7 @@ from orchestrator.calls.limits import Rate, Slots
 from orchestrator.calls.policy import ServerPolicy
 from orchestrator.servers.config import Server, ToolSettings
 
+RESOURCES = "[resources]"  # what is kept beside the limits of servers; none has such a name
 _LIMITS = {"max_concurrency", "rate", "sessions", "tools", "writes"}
 
 

@@ -61,7 +61,8 @@ class ServerPool:
         for server in self.servers.values():
             LOGS.add(server.hidden)
         self.policies = {name: policy_of(server) for name, server in self.servers.items()}
-        self.locks = Locks()  # of the tasks of all runs
+        # Of the tasks of all runs.
+        self.locks = Locks(resources=self.servers.locking.resources)
         self.lock = lock  # a call of a tool that differs is refused; None accepts all
         self.catalog = Catalog(self.servers, lock)
         self._opened: AsyncContext[None] | None = None

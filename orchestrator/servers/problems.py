@@ -5,10 +5,10 @@ In all of them `at` is where the name is, as a JSON Pointer, and `task` the task
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from orchestrator.documents.pointer import replace_op
+from orchestrator.documents.pointer import pointer, replace_op
 from orchestrator.documents.suggest import certain, nearest
 from orchestrator.documents.text import listed, quoted
 from orchestrator.errors import Problem
@@ -16,6 +16,9 @@ from orchestrator.schema.tool import Tool
 from orchestrator.servers.catalog import is_allowed, why_no_key
 from orchestrator.servers.config import Server, ServerTable
 from orchestrator.servers.lockfile import Lockfile
+from orchestrator.workflow.hold import Hold
+from orchestrator.workflow.inner import findings_inside
+from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import TaskPlan
 
 if TYPE_CHECKING:
@@ -42,6 +45,38 @@ def unknown_server(
     fix = (replace_op(at, f"{meant}:{tool}"),) if meant and tool and _is_in_file(at) else ()
     message = f"unknown server {quoted(server)}"
     return Problem("unknown_server", message, at, task, near, hint, text=server, replacement=fix)
+
+
+def of_locks(workflow: Workflow, servers: Mapping[str, Server]) -> Iterator[Problem]:
+    """The locks, as far as their names are known, of which there is never as much as is wanted."""
+    if not isinstance(servers, ServerTable):  # it is not known
+        return
+    for task in workflow.plan.tasks.values():
+        for index, lock in enumerate(task.policies.locks):
+            if (hold := lock.literal) is not None:
+                at = pointer(*task.path, "locks", index)
+                yield from _of_lock(hold, servers.locking.resources, at, task.id)
+        if task.inner is not None:
+            inside = list(of_locks(task.inner, servers))
+            yield from findings_inside(workflow, task, task.inner, inside)
+
+
+def _of_lock(hold: Hold, resources: Mapping[str, int], at: str, task: str) -> Iterator[Problem]:
+    name, most, field = hold.name, resources.get(hold.name), "count"
+    near: tuple[str, ...] = ()
+    if hold.shared and (most or 1) > 1:
+        message = f"lock {quoted(name)} is a resource of {most}, which is counted and not shared"
+        hint, field = 'write "count": 1', "mode"
+    elif (hold.number or 1) <= (most or 1):
+        return
+    elif most is None:
+        near = nearest(name, [each for each, n in resources.items() if n >= (hold.number or 1)])
+        message = f"there is 1 of lock {quoted(name)}, got a count of {hold.number}"
+        hint = f"write into the servers' file, below [resources]: {name} = {hold.number}"
+    else:
+        message = f"expected a count of at most {most} for {quoted(name)}, got {hold.number}"
+        hint = f"the servers' file has, below [resources]: {name} = {most}"
+    yield Problem("wrong_value", message, f"{at}/{field}", task, near, hint, text=name)
 
 
 def _is_in_file(at: str) -> bool:

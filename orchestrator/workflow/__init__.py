@@ -9,6 +9,7 @@ Rule: a `Workflow` that exists is valid; making one is O(n + e) in tasks and dep
   `compile` checks what it refers to (`names` has what there is), `plan` is what a run follows, and
   `make_plan` makes it.
 - `inner` loads the workflows that tasks run, and places what is wrong in them.
+- `hold` is how much of a lock a task holds.
 - `inputs` checks the values given for a run; `budget` is what it may spend.
 - `graph` holds the algorithms on the dependency graph.
 - `plan_reader` gives the tasks of a plan whose text is still being written, `header` is what it
@@ -24,6 +25,7 @@ __all__ = [
     "fixes",
     "graph",
     "header",
+    "hold",
     "inner",
     "inputs",
     "model",

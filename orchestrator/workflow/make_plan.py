@@ -7,9 +7,10 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from orchestrator.documents.encode import to_json
-from orchestrator.expressions.templates import Literal, Template, to_text
+from orchestrator.expressions.templates import Template
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.compiled import CompiledFallback, CompiledTask, CompiledWorkflow
+from orchestrator.workflow.hold import Hold
 from orchestrator.workflow.inner import WORKFLOW
 from orchestrator.workflow.kinds import check_kind
 from orchestrator.workflow.plan import (
@@ -76,19 +77,15 @@ def make_plan(
     return Plan(plans, graph, generations, edges, output, targets, requests, servers, *more, locks)
 
 
-def _literal_locks(tasks: Iterable[TaskPlan]) -> tuple[tuple[str, bool], ...]:
-    """The locks whose names are known, and if only shared; those inside included."""
-    found: dict[str, bool] = {}
+def _literal_locks(tasks: Iterable[TaskPlan]) -> tuple[Hold, ...]:
+    """The locks whose names are known, those inside included."""
+    found: dict[str, Hold] = {}
     for task in tasks:
-        own = (
-            (to_text(lock.name.value), lock.shared)
-            for lock in task.policies.locks
-            if isinstance(lock.name, Literal)
-        )
+        own = filter(None, (lock.literal for lock in task.policies.locks))
         inside = () if task.inner is None else task.inner.plan.locks
-        for name, shared in (*own, *inside):
-            found[name] = shared and found.get(name, True)
-    return tuple(found.items())
+        for hold in (*own, *inside):
+            found[hold.name] = hold.joined(found.get(hold.name))
+    return tuple(found.values())
 
 
 def _each_once(calls: Iterable[CallTemplate]) -> dict[str, CallTemplate]:
@@ -155,7 +152,7 @@ def _policies(
         _fallback(task.fallback, templates.fallback),
         task.critical,
         tuple(
-            LockPlan(name, lock.mode == "shared", of_item)
+            LockPlan(name, lock.mode == "shared", of_item, lock.count)
             for (name, of_item), lock in zip(templates.locks, task.locks, strict=True)
         ),
         task.retry or defaults.retry,

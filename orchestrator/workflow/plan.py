@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import counted
-from orchestrator.expressions.templates import Template
+from orchestrator.expressions.templates import Literal, Template, to_text
+from orchestrator.workflow.hold import Hold
 from orchestrator.workflow.kinds import REQUESTS
 
 if TYPE_CHECKING:
@@ -42,6 +43,16 @@ class LockPlan:
     name: Template
     shared: bool  # with others that share it
     of_item: bool  # the name reads the item of a for_each: each item holds its own lock
+    count: int | None = None  # how many of a resource; None for all of it, or a share
+
+    def hold(self, name: str) -> Hold:
+        """What is held under the name that its template gives."""
+        return Hold(name, self.shared, self.count)
+
+    @property
+    def literal(self) -> Hold | None:
+        """The same, if the name stands in the file."""
+        return self.hold(to_text(self.name.value)) if isinstance(self.name, Literal) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +185,7 @@ class Plan:
     has_inner: bool = False  # whether any task runs a workflow
     asks: bool = False  # whether a person is asked something for any task
     finally_: Plan | None = None  # the tasks of `finally` alone, which depend on each other only
-    locks: tuple[tuple[str, bool], ...] = ()  # those whose names are known, and if only shared
+    locks: tuple[Hold, ...] = ()  # those whose names are known
 
     @property
     def stages(self) -> tuple[Plan, ...]:

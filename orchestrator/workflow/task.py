@@ -23,6 +23,7 @@ from pydantic import (
 from orchestrator.documents.validation import problems_of
 from orchestrator.errors import RETRYABLE_KINDS, ErrorKind, WorkflowError
 from orchestrator.expressions.references import TASK_ID
+from orchestrator.workflow.hold import MAX_COUNT
 from orchestrator.workflow.kinds import KINDS, check_kind
 
 if TYPE_CHECKING:
@@ -170,6 +171,15 @@ class Lock(BaseModel, metaclass=Checked):
     mode: Literal["exclusive", "shared"] = Field(
         default="exclusive", description="Shared locks overlap."
     )
+    count: int | None = Field(
+        default=None, ge=1, le=MAX_COUNT, description="How many of a resource; else all of it."
+    )
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> Self:
+        if self.mode == "shared" and self.count is not None:
+            raise ValueError('expected a count or the mode "shared", not both')
+        return self
 
 
 def _retry(value: Any) -> Any:

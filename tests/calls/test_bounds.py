@@ -122,9 +122,8 @@ BOUNDS = {
     ("supervisor", "Supervisor._revive", "async with self._opening"): "the same",
     ("supervisor", "Supervisor.session", "self._changed.wait"): CALLER
     + "; starts have limits, too",
-    ("locks", "Locks.take", "lock.acquire"): HOLDERS,
     ("limits", "Rate.acquire", "self._turn.acquire"): "the window of those before it",
-    ("limits", "Slots.acquire", "waiter.woken.wait"): HOLDERS,
+    ("limits", "Slots._served", "waiter.woken.wait"): HOLDERS,
     ("limits", "Slots.slot", "self.acquire"): HOLDERS,
     ("startup", "Startup._open_all", "self.changed"): STARTS,
     ("startup", "Startup.changed", "self._changed.wait"): STARTS,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.errors import CallError, ErrorKind
 from orchestrator.schema.coercion import Conversion
+from orchestrator.workflow.hold import Hold
 from orchestrator.workflow.task import Retry
 
 NUMBERS = st.floats(0, 1e6)
@@ -41,7 +42,7 @@ CALLS = st.builds(
     writes=st.booleans(),
     conversions=st.lists(st.builds(Conversion), max_size=2).map(tuple),
     item=st.none() | st.integers(0, 9),
-    locks=st.lists(st.tuples(st.text(), st.booleans()), max_size=3).map(tuple),
+    locks=st.lists(st.builds(Hold), max_size=3).map(tuple),
     retry=st.none() | RETRIES,
     safe=st.none() | st.booleans(),
     timeout_resets_on_progress=st.booleans(),

@@ -20,6 +20,7 @@ from orchestrator.calls.limits import AbandonedError, Rate, Slots
 from orchestrator.calls.locks import Locks
 from orchestrator.calls.middleware import with_slots
 from orchestrator.calls.policy import ServerPolicy
+from orchestrator.workflow.hold import Hold
 
 pytestmark = pytest.mark.anyio
 
@@ -175,13 +176,13 @@ def test_locks_exclude_each_other_as_they_say(
 
     async def hold(locks: Locks, name: str, shared: bool, delay: int) -> None:
         await anyio.sleep(delay)
-        await locks.acquire(name, shared=shared, who=(who := object()), task="")
+        await locks.acquire(Hold(name, shared), who=(who := object()), task="")
         there = holders.setdefault(name, [])
         assert not there or (shared and all(there))
         there.append(shared)
         await anyio.sleep(1)
         there.remove(shared)
-        locks.release(name, shared=shared, who=who)
+        locks.release(name, who=who)
 
     async def main() -> None:
         locks = Locks()
@@ -200,11 +201,11 @@ async def test_shared_locks_overlap_and_an_exclusive_one_is_not_starved() -> Non
 
     async def hold(who: str, after: float, shared: bool) -> None:
         await anyio.sleep(after)
-        await locks.acquire("x", shared=shared, who=who, task=who)
+        await locks.acquire(Hold("x", shared), who=who, task=who)
         order.append(f"+{who}")
         await anyio.sleep(10)
         order.append(f"-{who}")
-        locks.release("x", shared=shared, who=who)
+        locks.release("x", who=who)
 
     async with anyio.create_task_group() as group:
         group.start_soon(hold, "s1", 0, True)

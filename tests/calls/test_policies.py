@@ -35,6 +35,7 @@ from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import CallError
 from orchestrator.schema.tool import Tool
+from orchestrator.workflow.hold import Hold
 from orchestrator.workflow.model import Workflow
 from tests.fakes import ScriptedCaller, failing, workflow
 from tests.virtual_clock import Backend, virtual_clock
@@ -246,8 +247,8 @@ async def test_a_fallback_tool_takes_the_locks_that_do_not_name_the_item() -> No
         return call.arguments
 
     result = await Run(plan, caller).execute()
-    own = (("0", False), ("i1", False), ("x", False))
-    assert seen == [("a", own, False), ("b", (("x", False),), True)]
+    own = (Hold("0"), Hold("i1"), Hold("x"))
+    assert seen == [("a", own, False), ("b", (Hold("x"),), True)]
     assert result["a"].output == {"why": "1 of 1 items failed; item 0: no"}
     assert result["a"].recovered
     assert result["a"].attempts == 1
@@ -296,7 +297,7 @@ async def test_of_two_modes_of_one_name_the_stronger_counts() -> None:
         seen[call.task] = call.locks
 
     await Run(plan, caller).execute()
-    assert seen == {"a": (("x", False),), "b": (("x", True),)}
+    assert seen == {"a": (Hold("x"),), "b": (Hold("x", shared=True),)}
 
 
 async def test_runs_that_share_their_locks_keep_out_of_each_others_way() -> None:

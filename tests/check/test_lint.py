@@ -72,6 +72,12 @@ VALUE = {"value": 1}
         ({"max_parallel": 20, "for_each": [1]}, "means_nothing", "/tasks/0/max_parallel"),
         ({"critical": True, "fallback": VALUE}, "means_nothing", "/tasks/0/critical"),
         ({"locks": ["x", {"name": "x", "mode": "shared"}]}, "contradiction", "/tasks/0/locks"),
+        ({"locks": ["x", {"name": "x", "count": 1}]}, "contradiction", "/tasks/0/locks"),
+        (
+            {"locks": [{"name": "x", "count": 2}, {"name": "x", "count": 1}]},
+            "contradiction",
+            "/tasks/0/locks",
+        ),
         (
             {"locks": ["$INPUT.y", "x"], "for_each": [1], "max_parallel": 2},
             "contradiction",

@@ -14,6 +14,7 @@ from orchestrator.daemon import connection
 from orchestrator.daemon.guest import Guest
 from orchestrator.engine.events import TaskWaiting
 from orchestrator.errors import CallError
+from orchestrator.workflow.hold import Hold
 from tests.daemon.pools import faulty, until, warm
 
 pytestmark = pytest.mark.anyio
@@ -47,22 +48,22 @@ async def test_no_two_commands_wait_for_each_others_locks(tmp_path: Path) -> Non
     waiting = anyio.Event()
     async with warm(tmp_path, faulty()) as kept, kept.pool() as one, kept.pool() as two:
         around_x, inside_x, around_a, inside_a = (object() for _ in range(4))
-        await one.locks.acquire("x", shared=False, who=around_x, task="x")
-        await two.locks.acquire("a", shared=False, who=around_a, task="a")
-        in_x = Locks([("x", False)], one.locks, around_x)
-        in_a = Locks([("a", False)], two.locks, around_a)
+        await one.locks.acquire(Hold("x"), who=around_x, task="x")
+        await two.locks.acquire(Hold("a"), who=around_a, task="a")
+        in_x = Locks([Hold("x")], one.locks, around_x)
+        in_a = Locks([Hold("a")], two.locks, around_a)
 
         async def last() -> None:
-            await in_a.acquire("x", shared=False, who=inside_a, task="a/last", on_wait=waiting.set)
+            await in_a.acquire(Hold("x"), who=inside_a, task="a/last", on_wait=waiting.set)
 
         async with anyio.create_task_group() as group:
             group.start_soon(last)
             await waiting.wait()
             with pytest.raises(CallError, match='lock "a" would never be free: task "a/last"'):
-                await in_x.acquire("a", shared=False, who=inside_x, task="x/last")
-            one.locks.release("x", shared=False, who=around_x)
-        in_a.release("x", shared=False, who=inside_a)
-        two.locks.release("a", shared=False, who=around_a)
+                await in_x.acquire(Hold("a"), who=inside_x, task="x/last")
+            one.locks.release("x", who=around_x)
+        in_a.release("x", who=inside_a)
+        two.locks.release("a", who=around_a)
         await until(lambda: not kept.host.locks._named)
         assert repr(one.locks) == repr(two.locks) == "Locks([])"
 

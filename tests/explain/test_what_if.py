@@ -16,6 +16,7 @@ import pytest
 from orchestrator import RunResult
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.causes import Cause, Kind
+from orchestrator.calls.locks import Locks
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import CallError
@@ -27,7 +28,7 @@ from orchestrator.explain.what_if import Settings, WhatIf
 from orchestrator.recordings.clock import INSTANT
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server
-from orchestrator.servers.policies import policy_of
+from orchestrator.servers.policies import RESOURCES, policy_of
 from orchestrator.workflow.model import Workflow
 
 TRACES = Path(__file__).parents[3] / "shared" / "cases" / "traces"
@@ -73,7 +74,8 @@ class World:
         run_settings = RunSettings(settings.schedule, settings.max_concurrency, random=lambda: 0.5)
 
         async def execute() -> RunResult:
-            servers = Servers(tools, policies)
+            locks = Locks(resources=settings.limits.get(RESOURCES, {}))
+            servers = Servers(tools, policies, locks)
             return await Run(self.workflow, caller, run_settings, servers=servers).execute()
 
         return anyio.run(execute, **INSTANT)
@@ -101,6 +103,7 @@ WORLDS = {
         tool("late", "s:a", delay_s=0.7, depends_on=["each"]),
         tool("l1", "t:a", locks=["x"]),
         tool("l2", "t:a", locks=["x"]),
+        *(tool(f"g{n}", "t:a", locks=[{"name": "gpu", "count": 1}]) for n in range(3)),
         tool("poll", "s:a", repeat={"until": "$LAST.n == `3`", "every_s": 0.4}),
         {"id": "v", "value": 1, "depends_on": ["l1"]},
         tool("no", "s:a", when="`false`"),
@@ -151,6 +154,7 @@ SETTINGS = {
 @pytest.mark.parametrize("world", WORLDS)
 def test_each_change_saves_what_it_saves_when_it_is_made(world: str, settings: str) -> None:
     flow, were = WORLDS[world], SETTINGS[settings]
+    were = replace(were, limits={**were.limits, RESOURCES: {"gpu": 2}})
     analysis, what_if = flow.analysis(were)
     took_ms = analysis.story.duration_ms
     as_it_was_ms, changes = best_changes(analysis, what_if, were)

@@ -12,7 +12,8 @@ from orchestrator.report.effects import effects_of
 from orchestrator.report.forecast import forecast
 from orchestrator.report.plan_text import lines_of, summary
 from orchestrator.schema.tool import Tool
-from orchestrator.servers.config import Server
+from orchestrator.servers.config import Server, ServerTable
+from orchestrator.servers.locking import LockTables
 from orchestrator.workflow.model import Workflow
 from tests.fakes import workflow
 
@@ -189,15 +190,22 @@ def test_with_times_it_is_the_longest_and_both_schedules_are_simulated() -> None
 
 def test_a_task_takes_as_many_rounds_as_its_limits_require() -> None:
     def seconds(server: Server, **more: Any) -> float | None:
-        plan = workflow(each([1] * 12, **more), max_concurrency=6)
+        inputs, servers = more.pop("inputs", {}), ServerTable({"s": server})
+        servers.locking = LockTables(resources=more.pop("resources", {}))
+        plan = workflow(each([1] * 12, **more), max_concurrency=6, inputs=inputs)
         tools = {"s:one": Tool("s", "one", {}, read_only=False)}
-        return forecast(plan, tools, {"s": server}, {}, {"each": 1.0}).tasks["each"].seconds
+        return forecast(plan, tools, servers, {}, {"each": 1.0}).tasks["each"].seconds
 
     free = Server(command="x", writes="parallel")
     assert seconds(free) == 2.0
     assert seconds(free, max_parallel=3) == 4.0
     assert seconds(free, locks=["name"]) == 12.0
     assert seconds(free, locks=["$ITEM"]) == 2.0
+    assert seconds(free, locks=["$INPUT.x"], inputs={"x": {"default": "x"}}) == 12.0
+    assert seconds(free, locks=[{"name": "x", "mode": "shared"}]) == 2.0
+    gpu = {"name": "gpu", "count": 2}
+    assert seconds(free, locks=[gpu], resources={"gpu": 8}) == 3.0
+    assert seconds(free, locks=[gpu]) == 12.0
     assert seconds(free.model_copy(update={"max_concurrency": 4})) == 3.0
     assert seconds(Server(command="x")) == 12.0  # writers take turns
     limited = Server.model_validate({"command": "x", "tools": {"o*": {"max_concurrency": 2}}})
