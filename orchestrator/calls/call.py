@@ -16,7 +16,7 @@ import anyio
 
 from orchestrator.calls.causes import RUN_SLOT, Cause
 from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
-from orchestrator.errors import CallError
+from orchestrator.errors import CallError, TaskError
 from orchestrator.schema.coercion import Conversion
 from orchestrator.workflow.hold import Hold
 from orchestrator.workflow.task import Retry
@@ -151,6 +151,7 @@ class Attempt:
         approval: The message of the question whether it may be made; None: the default.
         lane: What keeps its slot of the run for the call that follows; None if it is released.
         trace: What its attempts are traced inside of, and the attempt itself while it is made.
+        failed_before: The error of the last attempt after which another was to follow; None: none.
     """
 
     __slots__ = (
@@ -180,6 +181,7 @@ class Attempt:
     elicit: Elicit | None = None
     trace: Trace | None = None
     waits: tuple[tuple[Cause, float, float], ...] = ()
+    failed_before: TaskError | None = None
 
     def __init__(
         self, on_progress: OnProgress | None = None, *, fit: Callable[[Call], Call] | None = None

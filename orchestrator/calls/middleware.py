@@ -154,6 +154,7 @@ def with_retry(
                     on_failure(call, attempt, error, decision)
                 if decision.wait_s is None:
                     raise
+                attempt.failed_before = error
             await _back_off(call, attempt, decision.wait_s)
 
     def call_once_or_again(call: Call, attempt: Attempt) -> Awaitable[Any]:

@@ -63,7 +63,8 @@ def _new_runner(outer: TaskRunner, workflow: Workflow, call: Call, attempt: Atte
 
     shared = outer.shared.inside(call, attempt)
     if (budget := workflow.budget) is not None:
-        spending = shared.spending.within(budget, "workflow", tasks, recorder, emitter.within)
+        inside = emitter.within, workflow.name
+        spending = shared.spending.within(budget, "workflow", tasks, recorder, inside)
         shared = replace(shared, spending=spending)
     of_outer = outer, call.priority, began_s
     runner = type(outer)(workflow, shared, settled, emitter, schedule, *of_outer)

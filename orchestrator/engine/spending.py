@@ -62,12 +62,16 @@ class Spending:
         whose: Whose,
         spender: Callable[[], Spender],
         recorder: Recorder | None,
-        path: str = "",
+        inside: tuple[str, str] | None = None,
     ) -> Spending:
-        """The same with one more budget, if there is one; what earlier processes spent counts."""
+        """The same with one more budget, if there is one; what earlier processes spent counts.
+
+        `inside` are the path and the name of a workflow that runs in place of a call.
+        """
         if budget is None:
             return self
-        inner = Spending(budget, lambda name, most: Stop.spent(name, most, whose), spender, self)
+        path, name = inside or ("", None)
+        inner = Spending(budget, lambda of, most: Stop.spent(of, most, whose, name), spender, self)
         if recorder is not None and (budget.calls or budget.result_mb):
             inner._recorder, inner._key = recorder, f"{path}{whose}"
             inner._calls, inner._bytes = recorder.spent(inner._key)

@@ -60,16 +60,19 @@ class Stop:
         return cls("timeout", "cancelled", error, Cancelled(reason))
 
     @classmethod
-    def spent(cls, name: str, limit: float, whose: Whose) -> Self:
-        """The stop of a run that needs more than its budget has of this."""
+    def spent(cls, name: str, limit: float, whose: Whose, inner: str | None = None) -> Self:
+        """The stop of a run, or of a workflow inside, that needs more than its budget has."""
         needed = {
             "calls": f"needs more than {counted(int(limit), 'call')}",
             "minutes": f"takes more than {limit:g} min",
             "result_mb": f"has answers of more than {limit:g} MB in memory",
         }
-        reason = f"the run {needed[name]}, which is its budget"
+        of = "its budget" if inner is None else f"the budget of workflow {quoted(inner)}"
+        reason = f"the run {needed[name]}, which is {of}"
         of_workflow = whose == "workflow"
         fix = f"budget.{name}" if of_workflow else f"{name} of [budget] in servers.toml"
+        if inner is not None:
+            fix += " of that workflow"
         details = {name: limit, "budget": whose}
         error = TaskError("budget", f"{reason}: raise {fix}", False, details)
         return cls("budget", "failed", error, Skipped(reason))

@@ -12,7 +12,7 @@ from orchestrator.calls.call import Attempt, Call, Inside
 from orchestrator.calls.causes import Cause
 from orchestrator.calls.limits import FIRST, Priority, Slots
 from orchestrator.calls.tracing import Trace
-from orchestrator.documents.text import quoted
+from orchestrator.documents.text import cut, quoted
 from orchestrator.engine.decide import Start, StartEach
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success, Waiting
 from orchestrator.engine.result import ItemResult, TaskResult, Waits
@@ -21,6 +21,7 @@ from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
 logger = logging.getLogger("orchestrator")
 
+MAX_MESSAGE = 300  # of the error of an attempt in the reason why another was not made
 _Measures = tuple[int, float, float, float]
 Decision = Start | StartEach | Failure | Call
 """What is to be carried out; of a failure, the fallback."""
@@ -191,10 +192,14 @@ class TaskState:
     def cancelled(self, reason: str, zero: float) -> Cancelled:
         """The outcome of the task if it is cancelled now; its items end, and their outputs stay."""
         if self.items is None:
-            return Cancelled(reason)
+            return Cancelled(_with_failure(reason, self.fallback or self.attempt))
         cancelled = Cancelled("its task was ended")
-        for position, attempt in (self.in_flight or {}).items():
+        under_way = self.in_flight or {}
+        for position, attempt in under_way.items():
             self.items[position] = ended(position, attempt, cancelled, zero)
+        failed = next((n for n, each in under_way.items() if each.failed_before is not None), None)
+        if failed is not None:
+            reason = _with_failure(reason, under_way[failed], f" of item {failed}")
         items = [item or ItemResult(n, cancelled) for n, item in enumerate(self.items)]
         self.items, self.in_flight = list(items), None
         return Cancelled(reason, [item.output for item in items])
@@ -237,6 +242,15 @@ class TaskState:
             own[0].tasks if own else None,
             waits=tuple(wait for part in own for wait in part.waits),
         )
+
+
+def _with_failure(reason: str, attempt: Attempt | None, of: str = "") -> str:
+    """Why a call was ended, with the failure that another attempt was to follow."""
+    error = None if attempt is None else attempt.failed_before
+    if error is None:
+        return reason
+    message = cut(error.message, MAX_MESSAGE)
+    return f"{reason}; the attempt before{of} failed: {error.kind}: {message}"
 
 
 def _is_blocked(attempt: Attempt) -> bool:

@@ -22,6 +22,7 @@ from orchestrator.workflow.source_map import LineSpan, Source, Tree
 
 _MAY_BE_SECRET = frozenset({"args", "env", "headers", "url"})
 _PLAIN_FIELDS = frozenset(FIELDS) - _MAY_BE_SECRET
+_PLAIN_TABLES = ("defaults", "budget")  # numbers and words, no secrets
 _ASSIGNED = re.compile(r"""\s*["']?([\w-]*)["']?\s*[=:]\s*""")
 _HEADER = re.compile(r"\s*(\[[^=]*|[{}]*|#.*)\s*")
 
@@ -74,7 +75,7 @@ def _secrets_in(root: Node, data: Any) -> Iterator[tuple[Span, str]]:
                     place = node.children[server].children[field]
                     hides_numbers = field in ("env", "headers")
                     yield from _differences(place, fields[field], text, hides_numbers)
-        elif name != "defaults":
+        elif name not in _PLAIN_TABLES:
             yield from _differences(node, table, shown_fields({name: table}, ())[name], True)
 
 

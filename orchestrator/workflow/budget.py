@@ -19,6 +19,9 @@ def amounts(of: Mapping[str, float]) -> str:
     """What is left of the limits of a budget, or its limits themselves, as in `3 calls, 2 min`."""
     parts = []
     for name, amount in of.items():
+        if name == "minutes" and amount < 1:
+            parts.append(f"{amount * 60:.2g} s")
+            continue
         number = f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
         parts.append(f"{number} {_UNITS[name][0 if amount == 1 else -1]}")
     return ", ".join(parts)

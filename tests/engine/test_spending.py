@@ -19,7 +19,7 @@ from orchestrator.engine.summary import Whose
 from orchestrator.errors import CallError, TaskError
 from orchestrator.servers.config import ServerTable
 from orchestrator.transport.messages import VALUE_BYTES, memory_of
-from orchestrator.workflow.budget import Budget
+from orchestrator.workflow.budget import Budget, amounts
 from tests.fakes import workflow
 from tests.real_servers import faulty, plan
 
@@ -145,6 +145,25 @@ async def test_a_run_may_make_the_calls_of_its_budget_and_no_more() -> None:
     spent(result, "needs more than 1 call", "workflow", calls=1)
 
 
+async def test_what_had_failed_before_the_budget_was_spent_is_told() -> None:
+    again = {"max_attempts": 9, "initial_s": 0, "max_s": 0}
+    result = await run_within({"calls": 3}, {"id": "a", "tool": "s:fail", "retry": again})
+    spent(result, "needs more than 3 calls", "workflow", calls=3)
+    failed = "the attempt before failed: tool_error: no"
+    assert result["a"].reason == f"the run needs more than 3 calls, which is its budget; {failed}"
+    each = {"id": "a", "tool": "s:fail", "for_each": [1, 2], "max_parallel": 1, "retry": again}
+    reason = (await run_within({"calls": 2}, each))["a"].reason
+    assert reason is not None
+    assert reason.endswith("; the attempt before of item 0 failed: tool_error: no")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "says"), [(0.03, "1.8 s"), (1, "1 min"), (90.2, "90.2 min"), (0, "0 s")]
+)
+def test_short_budgets_are_told_in_seconds(minutes: float, says: str) -> None:
+    assert amounts({"minutes": minutes, "calls": 1}) == f"{says}, 1 call"
+
+
 async def test_attempts_items_and_turns_are_calls_and_values_are_none() -> None:
     again = {"max_attempts": 4, "initial_s": 0, "max_s": 0}
     attempts = {"id": "a", "tool": "s:fail", "retry": again}
@@ -209,6 +228,9 @@ async def test_a_workflow_inside_has_its_own_budget_and_that_around_it() -> None
     assert error is not None
     assert error.kind == "budget"
     assert "the run needs more than 2 calls" in error.message
+    assert error.message.endswith(
+        'which is the budget of workflow "inner": raise budget.calls of that workflow'
+    )
     each = {"id": "o", "workflow": inner, "for_each": [1, 2, 3], "max_parallel": 1}
     result = await run_within({"calls": 2}, each)
     assert result.reason == "budget"

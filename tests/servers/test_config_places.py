@@ -200,3 +200,8 @@ def test_a_value_of_two_kinds_is_told_once(tmp_path: Path) -> None:
         load_config(path)
     messages: list[Any] = [problem.message for problem in caught.value.problems]
     assert messages == ['expected at least 0 or "auto", got -1']
+
+
+def test_numbers_of_a_budget_are_no_secrets(show: Show) -> None:
+    said = show('[budget]\ncalls = 0\n\n[servers.a]\ncommand = "x"\n')
+    assert "2 | calls = 0\n  |         ^\n" in said
