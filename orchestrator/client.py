@@ -16,6 +16,7 @@ from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
 from orchestrator.errors import WorkflowError
 from orchestrator.journal.journal import Journal
+from orchestrator.journal.location import Location
 from orchestrator.preflight import WorkflowSource
 from orchestrator.run_request import Inputs, RunOptions
 from orchestrator.runs import Runs
@@ -54,11 +55,11 @@ class Orchestrator(Runs):
         lock: Lockfile | None = None,
         *,
         observers: Observers = (),
-        journal: str | Path | Journal | None = None,
+        journal: str | Location | Journal | None = None,
         answer: AnswerCallback | None = None,
         record: str | Path | None = None,
     ) -> None:
-        kept = Journal(journal) if isinstance(journal, str | Path) else journal
+        kept = Journal(journal) if isinstance(journal, Location | str) else journal
         if isinstance(servers, ServerPool):
             pool = servers
         elif record is None:
@@ -76,7 +77,7 @@ class Orchestrator(Runs):
         *,
         lock: bool | str | Path = True,
         observers: Observers = (),
-        journal: str | Path | Journal | None = None,
+        journal: str | Location | Journal | None = None,
         answer: AnswerCallback | None = None,
         record: str | Path | None = None,
     ) -> Self:

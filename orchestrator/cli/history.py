@@ -18,7 +18,7 @@ from orchestrator.cli.tool_sources import DEFAULT_SERVERS, read_servers
 from orchestrator.documents.text import duration, seconds, visible
 from orchestrator.journal import history
 from orchestrator.journal.history import KnownRun
-from orchestrator.journal.location import Location, store_of
+from orchestrator.journal.location import Location, is_url, location_of, store_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,12 +32,14 @@ COLUMNS = ("run", "workflow", "status", "started", "took", "resumed")
 
 
 def path_of(options: argparse.Namespace, table: JournalTable | None) -> Location:
-    """The file: what the command line names, the environment, servers.toml, the user's own."""
+    """Where it is: what the command line names, the environment, servers.toml, the user's own."""
     if options.journal is not None:
-        return Path(options.journal)
+        return location_of(options.journal)
     if named := os.environ.get(VARIABLE):
-        return Path(named)
+        return location_of(named)
     if table is not None and table.path is not None:
+        if is_url(table.path):
+            return location_of(table.path)
         return (options.servers or DEFAULT_SERVERS).parent / Path(table.path).expanduser()
     import platformdirs
 

@@ -6,7 +6,6 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli import FAILED, WRONG
@@ -28,6 +27,7 @@ from orchestrator.journal.kept import (
     planned,
 )
 from orchestrator.journal.kept_run import ask_to_end
+from orchestrator.journal.location import Location
 from orchestrator.servers.config import JournalTable, ServerTable
 from orchestrator.workflow.model import Workflow
 
@@ -203,7 +203,7 @@ def cancel(options: argparse.Namespace) -> int:
     return 0 if run.status == "cancelled" else FAILED
 
 
-def _end_here(options: argparse.Namespace, path: Path, run: str) -> None:
+def _end_here(options: argparse.Namespace, path: Location, run: str) -> None:
     """End a run that no process carries: the tasks of its finally run in this one."""
     from orchestrator.cli.exporting import exporting
     from orchestrator.cli.signals import in_event_loop

@@ -1,4 +1,4 @@
-"""Runs that survive their process: what a run has come to, in one SQLite file.
+"""Runs that survive their process: what a run has come to, in a SQLite file or in PostgreSQL.
 
 Rule: what was acknowledged is never lost, each outcome is kept once, and one thread of a process
 writes.
@@ -19,6 +19,8 @@ writes.
 - `file_store` is a SQLite file and says who carries a run, `file_session` writes to it, `database`
   opens it and brings it up to date; `file_lock` is a lock that the kernel frees when its process
   ends.
+- `postgres_store` is a database and says who carries a run, `postgres_session` writes to it,
+  `postgres` connects, and `postgres_schema` has its tables and versions. Only these import psycopg.
 """
 
 from __future__ import annotations

@@ -62,7 +62,9 @@ class SqliteSql:
     """The SQL of SQLite; see `Sql`."""
 
     moment = "rowid"
+    keeps_moments = False
     plain = "+"
+    lock = ""  # who writes is alone
     has_memo = "select 1 from sqlite_master where name='memo'"
 
     def members(self, *names: str) -> str:
@@ -80,6 +82,10 @@ class SqliteSql:
     def array_length(self, column: str, *place: str) -> str:
         """See `Sql`."""
         return f"json_array_length({column}, {_place(*place)})"
+
+    def without(self, column: str, member: str) -> str:
+        """See `Sql`."""
+        return f"json_remove({column}, {_place(member)})"
 
 
 def _place(*names: str) -> str:

@@ -92,6 +92,13 @@ class FileClaim:
             self._lock.path.unlink(missing_ok=True)
 
 
+def set_aside(journal: Path) -> str:
+    """Rename a damaged journal, so that a new one can begin; its name."""
+    aside = journal.with_name(f"{journal.name}.damaged-{time.time():.0f}")
+    journal.rename(aside)
+    return aside.name
+
+
 def _carried_s(path: Path) -> float:
     """How long a run was carried: until the last beat, since it began, pauses left out."""
     began = path.read_text().partition("\n")[0]
@@ -191,12 +198,6 @@ class FileStore:
     def size(self) -> int:
         """See `Store`."""
         return self.path.stat().st_size
-
-    def set_aside(self) -> str:
-        """See `Store`."""
-        aside = self.path.with_name(f"{self.path.name}.damaged-{time.time():.0f}")
-        self.path.rename(aside)
-        return aside.name
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -61,16 +61,15 @@ def _moment(db: Database, last: int) -> str:
     The number of a record that is withdrawn may be given to the next one, so a number alone names
     no moment. But as long as one record stays, all that come later have higher numbers than it.
     """
+    if db.sql.keeps_moments:
+        return str(last)
     found = _checksums(db, [last - back for back in _BACK])
     return ",".join(f"{number}.{checksum}" for number, checksum in found.items())
 
 
 def changes(db: Database, run: str, since: str) -> Changes:
     """What was written since a moment; all that there is since what is no moment of this file."""
-    told = dict(each.partition(".")[::2] for each in since.split(","))
-    known = {int(each): said for each, said in told.items() if each.isdecimal() and len(each) < 16}
-    found = _checksums(db, list(known)[: len(_BACK)])
-    last = max((number for number, said in found.items() if known[number] == said), default=0)
+    last = _last(db, since)
     # The plus keeps SQLite from reading all records of the run by their key.
     moment, plain = db.sql.moment, db.sql.plain
     which = f"path, max({moment}), max(case when kind='added' then 1 else 0 end)"
@@ -78,6 +77,16 @@ def changes(db: Database, run: str, since: str) -> Changes:
     rows = db.execute(query, (run, last)).fetchall()
     now = _moment(db, max(row[1] for row in rows)) if rows else since
     return Changes([row[0] for row in rows], now, any(row[2] for row in rows))
+
+
+def _last(db: Database, since: str) -> int:
+    """The last record of a moment that is still there."""
+    told = dict(each.partition(".")[::2] for each in since.split(","))
+    known = {int(each): said for each, said in told.items() if each.isdecimal() and len(each) < 16}
+    if db.sql.keeps_moments:
+        return max(known, default=0)
+    found = _checksums(db, list(known)[: len(_BACK)])
+    return max((number for number, said in found.items() if known[number] == said), default=0)
 
 
 def _checksums(db: Database, numbers: list[int]) -> dict[int, str]:

@@ -12,6 +12,7 @@ from typing import Self
 from anyio import CancelScope, to_thread
 
 from orchestrator.errors import DamagedError, JournalError
+from orchestrator.journal.file_store import set_aside
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import (
     PAUSED,
@@ -29,7 +30,7 @@ from orchestrator.journal.kept import (
     trace_of,
 )
 from orchestrator.journal.kept_run import KeptRun, RunRecord
-from orchestrator.journal.location import Location, store_of
+from orchestrator.journal.location import Location, location_of, store_of
 from orchestrator.journal.memo import MemoFile, RunMemo, delete_old, has_old
 from orchestrator.journal.recorder import RunRecorder, Unknown
 from orchestrator.journal.records import Key, Record
@@ -55,7 +56,7 @@ class Journal:
     """Keeps runs in a file. Open it with `async with`; one of a process may keep many runs.
 
     Args:
-        path: The file; it is made if there is none.
+        path: The file, or the URL of a PostgreSQL database; it is made if there is none.
         keep_days: How many days a run is kept, and `keep_runs` how many are. Those beyond are
             deleted when the journal is closed, and after every 100 runs.
         outputs: Whether outputs are kept; without them no run can be taken up again.
@@ -68,14 +69,14 @@ class Journal:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Location,
         *,
         keep_days: float = KEEP_DAYS,
         keep_runs: int = KEEP_RUNS,
         outputs: bool = True,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        self.location: Location = Path(path)
+        self.location: Location = location_of(path)
         self._keep_days, self._keep_runs, self._outputs = keep_days, keep_runs, outputs
         self._warn = warn
         self._writer: Writer | None = None
@@ -107,9 +108,9 @@ class Journal:
         try:
             writer.open()
         except DamagedError as error:
-            if self._warn is None:
+            if self._warn is None or not isinstance(self.location, Path):
                 raise
-            aside = store_of(self.location).set_aside()
+            aside = set_aside(self.location)
             self._warn(f"{error}; it was renamed to {aside}, and a new one begins")
             writer = Writer(self.location, self.on_commit)
             writer.open()
@@ -226,6 +227,7 @@ class Journal:
             JournalError: There is no such run, it has ended, or another process carries it; or its
                 plan waits for an end that will never come.
         """
+        await self._open_writer().flush()  # this process may have let go of the run just now
         return await to_thread.run_sync(self._resume, run, unknown, hiding or Hiding(), to_end)
 
     def _resume(

@@ -2,17 +2,83 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from orchestrator.documents.text import quoted
+from orchestrator.errors import JournalError
 from orchestrator.journal.store import Store
 
-Location = Path
+_DATABASE = re.compile(r"postgres(ql)?://", re.IGNORECASE)
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+# All that may be a password, whatever it has in it: a URL may be wrong.
+_PASSWORD = re.compile(r"(?<=://)([^:@/?]*):(.*)@", re.DOTALL)
+_PARAMETER = re.compile(r"([?&][^=&]*(?:pass|secret|scram)[^=&]*=)[^&]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Address:
+    """A PostgreSQL database. It is shown without its password.
+
+    Attributes:
+        url: Its URL, with the password.
+    """
+
+    url: str
+
+    def __str__(self) -> str:
+        return without_password(self.url)
+
+    def __repr__(self) -> str:
+        return f"Address({str(self)!r})"
+
+
+Location = Path | Address
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown."""
+    return _PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is a URL, not the name of a file."""
+    return _URL.match(text) is not None
+
+
+def location_of(given: str | Location) -> Location:
+    """A file, or the database of a URL.
+
+    Raises:
+        JournalError: It is a URL of something else.
+    """
+    if not isinstance(given, str):
+        return given
+    if _DATABASE.match(given):
+        return Address(given)
+    if is_url(given):
+        why = f"{quoted(without_password(given))} is no journal"
+        raise JournalError(f"{why}: expected a file, or postgresql://USER@HOST/DATABASE")
+    return Path(given)
 
 
 @lru_cache(maxsize=64)
 def store_of(location: Location) -> Store:
-    """What reads and writes a journal."""
-    from orchestrator.journal.file_store import FileStore
+    """What reads and writes a journal.
 
-    return FileStore(location)
+    Raises:
+        JournalError: What it needs is not installed.
+    """
+    if isinstance(location, Path):
+        from orchestrator.journal.file_store import FileStore
+
+        return FileStore(location)
+    try:
+        from orchestrator.journal.postgres_store import PostgresStore
+    except ImportError as error:
+        fix = "pip install 'mcp-orchestrator[cluster]'"
+        why = f"a journal in PostgreSQL needs more packages ({error})"
+        raise JournalError(f"{why}: {fix}") from None
+    return PostgresStore(location)

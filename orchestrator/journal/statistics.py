@@ -22,7 +22,7 @@ RUNS = 20
 
 _RUNS = """select id, workflow, request from (
     select id, workflow, request, started from run where ended is not null
-    order by workflow = ? desc, started desc limit ?) order by started"""
+    order by workflow = ? desc, started desc limit ?) as latest order by started"""
 
 
 # A task that had one call which succeeded at the first attempt; of a for_each, its items.

@@ -32,12 +32,16 @@ class Sql(Protocol):
 
     Attributes:
         moment: The column of `record` whose value grows with each write.
+        keeps_moments: Whether the value of a record that is withdrawn is never given to another.
         plain: Stands before a column whose index would be the wrong one to take.
+        lock: At the end of a query, locks the rows that it finds until the transaction ends.
         has_memo: A query that finds something if there is a memo.
     """
 
     moment: str
+    keeps_moments: bool
     plain: str
+    lock: str
     has_memo: str
 
     def members(self, *names: str) -> str:
@@ -51,6 +55,9 @@ class Sql(Protocol):
 
     def array_length(self, column: str, *place: str) -> str:
         """How many elements an array has in the JSON text of a column; null if there is none."""
+
+    def without(self, column: str, member: str) -> str:
+        """The JSON text of a column without a member of it."""
 
 
 class Database(Protocol):
@@ -179,6 +186,3 @@ class Store(Protocol):
 
     def size(self) -> int:
         """How many bytes it has."""
-
-    def set_aside(self) -> str:
-        """Rename a damaged journal, so that a new one can begin; its name."""

@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
@@ -111,18 +111,21 @@ class Writer:
     def _run(self) -> None:
         open_ended = True
         while open_ended:
-            batch = [self._queue.get(), *_drain(self._queue)]
+            batch = list(_drain(self._queue, self.session.beat_s))
             open_ended = None not in batch
             writes = [each for each in batch if isinstance(each, Write)]
-            if writes and self.error is None:
-                self._commit(writes)
+            self._commit(writes)
             _wake([each for each in batch if isinstance(each, _Waiter)])
             if writes:
                 time.sleep(PAUSE_S)
 
     def _commit(self, writes: list[Write]) -> None:
+        if self.error is not None:
+            return
         try:
-            self._on_commit(self.session.commit(partial(_write, writes)))
+            if writes:
+                self._on_commit(self.session.commit(partial(_write, writes)))
+            self.session.beat()
         except self.session.errors as error:
             self.error = self.session.error_of(error)
         except Exception as bug:  # the thread must not end: others wait for it
@@ -130,8 +133,7 @@ class Writer:
 
 
 def _write(writes: list[Write], db: Database) -> None:
-    for lease in {write.lease for write in writes}:
-        _check(db, lease)
+    _check(db, {write.lease for write in writes})
     for write in writes:
         if write.lease.error is None:
             db.execute(write.statement, write.values())
@@ -152,16 +154,23 @@ def _set_all(waiters: list[_Waiter]) -> None:
         waiter.done.set()
 
 
-def _check(db: Database, lease: Lease) -> None:
-    """Give a lease an error if another process has taken over its run."""
-    found = db.execute("select epoch from run where id=?", (lease.run,)).fetchone()
-    if found is not None and found[0] != lease.epoch:
-        lease.error = JournalError(f"another process carries run {lease.run} now")
+def _check(db: Database, leases: Collection[Lease]) -> None:
+    """Give the leases an error whose runs another process has taken over."""
+    marks = ", ".join("?" * len(leases))
+    query = f"select id, epoch from run where id in ({marks}) order by id{db.sql.lock}"
+    epochs = dict(db.execute(query, tuple(lease.run for lease in leases)).fetchall())
+    for lease in leases:
+        if epochs.get(lease.run, lease.epoch) != lease.epoch:
+            lease.error = JournalError(f"another process carries run {lease.run} now")
 
 
-def _drain(waiting: queue.SimpleQueue[Write | _Waiter | None]) -> Iterator[Write | _Waiter | None]:
-    for _ in range(MAX_BATCH):
-        try:
+def _drain(
+    waiting: queue.SimpleQueue[Write | _Waiter | None], limit_s: float | None
+) -> Iterator[Write | _Waiter | None]:
+    """All that waits; it waits for the first, so long."""
+    try:
+        yield waiting.get(timeout=limit_s)
+        for _ in range(MAX_BATCH):
             yield waiting.get_nowait()
-        except queue.Empty:
-            return
+    except queue.Empty:
+        return

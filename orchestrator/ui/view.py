@@ -28,8 +28,8 @@ from orchestrator.journal.store import Database
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import Plan, TaskPlan
 
+_RESULT = "select request, {result} from run where id=?"
 LEVEL = re.compile(rf"({TASK_ID})(?:\[([0-9]+)\])?")
-_RESULT = "select request, json_remove(result, '$.output') from run where id=?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,8 @@ def snapshot(journal: Location, run: KnownRun, within: str = "") -> dict[str, An
     """
     live.watch(journal, run.id)
     with reading(journal) as db:
-        text, result = db.execute(_RESULT, (run.id,)).fetchone()
+        query = _RESULT.format(result=db.sql.without("result", "output"))
+        text, result = db.execute(query, (run.id,)).fetchone()
         moment = glance.moment(db, run.id)
         asked = _asked(db, run.id, text)
         states = glance.states(db, run.id, within)

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestrator.journal.database import open_to_write
+from orchestrator.journal.location import Location, store_of
+from orchestrator.journal.records import WRITE
+from orchestrator.journal.store import Database
 
 Put = Callable[..., None]
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Path:
-    """Where it is."""
-    return tmp_path / "runs.db"
-
-
-@pytest.fixture
-def put(journal: Path) -> Put:
+def put(journal: Location) -> Put:
     """Keep a run of a workflow, with records of the documents by path, or `path#item`."""
     count = 0
 
@@ -35,14 +29,20 @@ def put(journal: Path) -> Put:
         nonlocal count
         count += 1
         run, request = f"r{count}", json.dumps({"workflow": flow, "inputs": {"n": count}})
-        with closing(open_to_write(journal)) as db:
+
+        def write(db: Database) -> None:
             row = run, flow["name"], status, float(count), float(count), took_ms, request
             db.execute("insert into run values(?, ?, ?, 'run', null, 1, 0, ?, ?, ?, ?, null)", row)
             for key, said in records.items():
                 path, _, item = key.partition("#")
                 kind = "item" if item else "task"
                 document = json.dumps({"status": "success", "attempts": 1, **said})
-                values = run, kind, path, int(item or -1), 0, 0, 1.0, document
-                db.execute("insert into record values(?, ?, ?, ?, ?, ?, ?, ?)", values)
+                values = run, kind, path, int(item or -1), False, 0, 1.0, document
+                db.execute(WRITE, values)
+
+        session = store_of(journal).session()
+        session.open()
+        session.commit(write)
+        session.close()
 
     return kept

@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 import apsw
 
+from orchestrator.journal.database import SqliteSql
+
 Kept = Literal["all", "none", "half"]
 """What there is of the writes since the last sync. All of them is what a kill leaves."""
 
@@ -71,7 +73,9 @@ class NotingFile(apsw.VFSFile):
 
 
 class Connection(apsw.Connection):
-    """Stands in for the connection that `sqlite3` makes."""
+    """Stands in for the connection that `SqliteConnection` is."""
+
+    sql = SqliteSql()
 
     def __init__(self, path: Path, vfs: str, synchronous: str = "extra") -> None:
         super().__init__(str(path), vfs=vfs)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,9 +20,11 @@ from orchestrator.journal.hiding import Hiding, mask
 from orchestrator.journal.history import find
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept import documents_of
+from orchestrator.journal.location import Location
 from orchestrator.servers.config import secrets_by_name
 from orchestrator.ui.task import value
 from orchestrator.ui.view import snapshot
+from tests.journals import ask
 
 SECRET = "hunter2secret"
 TEXTS = st.text(st.sampled_from("\x1ab.#'\"\\né"), max_size=12)
@@ -59,7 +59,9 @@ class Echo:
         async def fail(text: str) -> str:
             raise ToolError(f"no {text}")
 
-    def orchestrator(self, journal: Path | Journal, answer: Any = None, **env: str) -> Orchestrator:
+    def orchestrator(
+        self, journal: Location | Journal, answer: Any = None, **env: str
+    ) -> Orchestrator:
         servers = {"s": Server(target=self.server, env=env)}
         return Orchestrator(servers, journal=journal, answer=answer)
 
@@ -68,10 +70,10 @@ def nobody(_: Question) -> None:
     """Leaves all questions for later."""
 
 
-def held(journal: Path) -> str:
-    """All that the file has, as text."""
-    with sqlite3.connect(journal) as db:
-        return "\n".join(db.iterdump())
+def held(journal: Location) -> str:
+    """All that the journal has, as text."""
+    rows = (ask(journal, f"select * from {table}") for table in ("run", "record", "memo"))
+    return "\n".join(str(value) for each in rows for row in each for value in row)
 
 
 @given(TEXTS, st.lists(TEXTS.filter(bool), max_size=3), TEXTS)
@@ -105,8 +107,8 @@ def test_a_secret_of_a_field_is_restored_by_the_name_of_the_field() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_run_goes_on_with_its_secrets(tmp_path: Path) -> None:
-    journal, echo = tmp_path / "runs.db", Echo()
+async def test_a_run_goes_on_with_its_secrets(journal: Location) -> None:
+    echo = Echo()
     async with echo.orchestrator(journal, nobody, API_KEY=SECRET) as orchestrator:
         paused = await orchestrator.run(FLOW, {"x": f"in {SECRET}"})
         hiding = orchestrator.hiding
@@ -132,8 +134,8 @@ async def test_a_run_goes_on_with_its_secrets(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_what_is_watched_has_no_secrets(tmp_path: Path) -> None:
-    journal, echo = tmp_path / "runs.db", Echo()
+async def test_what_is_watched_has_no_secrets(journal: Location) -> None:
+    echo = Echo()
     failing = {"id": "a", "tool": "s:fail", "arguments": {"text": SECRET}}
     tasks = [failing, {"id": "b", "value": SECRET}]
     async with echo.orchestrator(journal, API_KEY=SECRET) as orchestrator:
@@ -145,8 +147,8 @@ async def test_what_is_watched_has_no_secrets(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_run_whose_secret_is_gone_is_refused(tmp_path: Path) -> None:
-    journal, echo = tmp_path / "runs.db", Echo()
+async def test_a_run_whose_secret_is_gone_is_refused(journal: Location) -> None:
+    echo = Echo()
     async with echo.orchestrator(journal, nobody, API_KEY=SECRET) as orchestrator:
         await orchestrator.run(FLOW, {"x": "a"})
     async with echo.orchestrator(journal) as orchestrator:
@@ -158,8 +160,8 @@ async def test_a_run_whose_secret_is_gone_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_fork_whose_origin_has_a_secret_that_is_gone_is_refused(tmp_path: Path) -> None:
-    journal, echo = tmp_path / "runs.db", Echo()
+async def test_a_fork_whose_origin_has_a_secret_that_is_gone_is_refused(journal: Location) -> None:
+    echo = Echo()
     one = {"tasks": [{"id": "a", "value": SECRET}]}
     async with echo.orchestrator(journal, API_KEY=SECRET) as orchestrator:
         await orchestrator.run(one)
@@ -170,8 +172,8 @@ async def test_a_fork_whose_origin_has_a_secret_that_is_gone_is_refused(tmp_path
 
 
 @pytest.mark.anyio
-async def test_without_outputs_no_inputs_are_kept(tmp_path: Path) -> None:
-    journal, echo = tmp_path / "runs.db", Echo()
+async def test_without_outputs_no_inputs_are_kept(journal: Location) -> None:
+    echo = Echo()
     async with echo.orchestrator(Journal(journal, outputs=False), nobody) as orchestrator:
         asked = {
             "id": "asked",

@@ -17,6 +17,7 @@ from orchestrator.journal import glance, live
 from orchestrator.journal.file_session import FileSession
 from orchestrator.journal.file_store import FileClaim, lock_path, tell
 from orchestrator.journal.history import reading
+from orchestrator.journal.location import Location
 from orchestrator.ui.view import activity
 
 pytestmark = pytest.mark.anyio
@@ -29,17 +30,13 @@ FLOW: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> Path:
-    return tmp_path / "runs.db"
-
-
 def age(path: Path, by_s: float) -> None:
     moment = path.stat().st_mtime - by_s
     os.utime(path, (moment, moment))
 
 
-def test_nothing_is_written_unless_somebody_looks(journal: Path) -> None:
+def test_nothing_is_written_unless_somebody_looks(tmp_path: Path) -> None:
+    journal = tmp_path / "runs.db"
     calls = [Activity("a", None, "s:t", 0, None, "a slot"), Activity("b", 2, "s:t", 1, 5.0, "")]
     going: dict[str, tuple[int, int]] = {"b": (1, 5), "a[0]/in": (0, 2)}
     state = RunState(1, 3, tuple(calls), {"calls": 7}, at_ms=9.0, items=going)
@@ -74,7 +71,7 @@ def test_nothing_is_written_unless_somebody_looks(journal: Path) -> None:
 
 
 async def test_a_run_that_is_watched_tells_what_it_does(
-    journal: Path, monkeypatch: pytest.MonkeyPatch
+    journal: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestrator.durable.BEAT_S", 0.01)
     async with Orchestrator({}, journal=journal) as orchestrator:
@@ -91,11 +88,12 @@ async def test_a_run_that_is_watched_tells_what_it_does(
                     await anyio.sleep(0.01)
             assert [call["task"] for call in seen["running"]] == ["c"]
             run.answer("c", "yes")
-        left = {path.name for path in lock_path(journal, "x").parent.iterdir()}
-        assert left == set()
+        if isinstance(journal, Path):
+            left = {path.name for path in lock_path(journal, "x").parent.iterdir()}
+            assert left == set()
 
 
-async def test_a_glance_reads_no_output(journal: Path) -> None:
+async def test_a_glance_reads_no_output(journal: Location) -> None:
     async with Orchestrator({}, journal=journal) as orchestrator:
         run = (await orchestrator.run(FLOW)).run_id
     with reading(journal) as db:
@@ -113,7 +111,7 @@ async def test_a_glance_reads_no_output(journal: Path) -> None:
         assert (set(whole.paths), whole.moment, whole.has_added) == ({"a", "b", "c"}, last, False)
         assert glance.changes(db, run, last) == ([], last, False)
         assert set(glance.changes(db, run, "nonsense,7.x,.").paths) == set(whole.paths)
-        db.close()
+        assert glance.moment(db, "nope") in ("", "0")
 
 
 @pytest.mark.parametrize("withdrawn", [0, 1, 70, 500, 5000, 6000])

@@ -29,11 +29,13 @@ from orchestrator.engine.settings import Servers
 from orchestrator.journal.database import VERSION
 from orchestrator.journal.history import runs
 from orchestrator.journal.journal import Journal
+from orchestrator.journal.location import Location
 from orchestrator.journal.recorder import RunRecorder
 from orchestrator.journal.writer import Lease, Writer
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import ToolSettings
 from tests.fakes import workflow as fake_workflow
+from tests.journals import ask
 
 pytestmark = pytest.mark.anyio
 
@@ -87,15 +89,12 @@ class Library:
             self.asked["prompt"] += 1
             return f"Sum up {title}."
 
-    async def run(self, journal: Path | Journal | None, *tasks: Any, **fields: Any) -> RunResult:
+    async def run(
+        self, journal: Location | Journal | None, *tasks: Any, **fields: Any
+    ) -> RunResult:
         servers = {"books": Server(target=self.server, **self.fields)}
         async with Orchestrator(servers, journal=journal) as orchestrator:
             return await orchestrator.run({"name": "w", "tasks": tasks, **fields})
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Path:
-    return tmp_path / "runs.db"
 
 
 def page(task: str = "a", n: Any = 1, **more: Any) -> dict[str, Any]:
@@ -103,7 +102,7 @@ def page(task: str = "a", n: Any = 1, **more: Any) -> dict[str, Any]:
     return {"id": task, **fields, **more}
 
 
-async def test_the_same_call_is_answered_without_a_call_in_later_runs(journal: Path) -> None:
+async def test_the_same_call_is_answered_without_a_call_in_later_runs(journal: Location) -> None:
     library = Library()
     first = await library.run(journal, page(), page("b", 2))
     second = await library.run(journal, page(), page("c", 3), page("d", 1, depends_on=["a"]))
@@ -117,7 +116,7 @@ async def test_the_same_call_is_answered_without_a_call_in_later_runs(journal: P
     assert "a  success    cached" in str(second)
 
 
-async def test_each_item_is_answered_by_itself(journal: Path) -> None:
+async def test_each_item_is_answered_by_itself(journal: Location) -> None:
     library = Library()
     each = page(for_each=[1, 2, 1], n="$ITEM", max_parallel=1)
     first = await library.run(journal, each)
@@ -129,7 +128,7 @@ async def test_each_item_is_answered_by_itself(journal: Path) -> None:
     assert library.asked.total() == 2
 
 
-async def test_an_answer_stays_what_its_server_had_wrapped(journal: Path) -> None:
+async def test_an_answer_stays_what_its_server_had_wrapped(journal: Location) -> None:
     library = Library()
     tasks = [
         {"id": "a", "tool": "books:titles", "cache": CACHE},
@@ -141,7 +140,7 @@ async def test_an_answer_stays_what_its_server_had_wrapped(journal: Path) -> Non
     assert library.asked == {"titles": 1}
 
 
-async def test_a_resource_and_a_prompt_are_read_once(journal: Path) -> None:
+async def test_a_resource_and_a_prompt_are_read_once(journal: Location) -> None:
     library = Library()
     tasks = [
         {"id": "a", "read": "books:book://emma", "cache": CACHE},
@@ -157,7 +156,7 @@ async def test_a_resource_and_a_prompt_are_read_once(journal: Path) -> None:
     assert library.asked == {"emma": 1, "prompt": 1}
 
 
-async def test_another_definition_server_or_ttl_is_another_call(journal: Path) -> None:
+async def test_another_definition_server_or_ttl_is_another_call(journal: Location) -> None:
     for fields in ({}, {"about": "new"}, {"env": {"WHO": "me"}}, {"env": {"WHO": "you"}}):
         library = Library(**fields)
         await library.run(journal, page())
@@ -168,24 +167,20 @@ async def test_another_definition_server_or_ttl_is_another_call(journal: Path) -
         assert library.asked.total() == calls
 
 
-async def test_neither_an_old_answer_nor_one_from_the_future_is_used(journal: Path) -> None:
+async def test_neither_an_old_answer_nor_one_from_the_future_is_used(journal: Location) -> None:
     library = Library()
     for number, shift_s in enumerate((0, -61, 61), 1):
-        with closing(sqlite3.connect(journal)) as db:
-            if shift_s:
-                db.execute("update memo set at=?", (now() + shift_s,))
-                db.commit()
+        if shift_s:
+            ask(journal, "update memo set at=?", now() + shift_s)
         result = await library.run(journal, page())
         assert result.output["a"]["seen"] == number
 
 
-async def test_an_answer_that_cannot_be_read_is_asked_for_again(journal: Path) -> None:
+async def test_an_answer_that_cannot_be_read_is_asked_for_again(journal: Location) -> None:
     library = Library()
     for _ in range(2):
         await library.run(journal, page())
-        with closing(sqlite3.connect(journal)) as db:
-            db.execute("update memo set payload='{'")
-            db.commit()
+        ask(journal, "update memo set payload='{'")
     assert library.asked == {"page 1": 2}
 
 
@@ -224,7 +219,7 @@ async def test_what_a_run_knows_of_a_call_goes_before_the_memo() -> None:
         await known(call, cancelled)
 
 
-async def test_only_what_a_tool_reads_is_kept(journal: Path) -> None:
+async def test_only_what_a_tool_reads_is_kept(journal: Location) -> None:
     library = Library()
     tasks = [
         {"id": "a", "tool": "books:write"},
@@ -238,7 +233,7 @@ async def test_only_what_a_tool_reads_is_kept(journal: Path) -> None:
     assert library.asked == {"write": 4, "search": 3, "fail": 2}
 
 
-async def test_what_cannot_be_kept_is_an_error_before_the_first_call(journal: Path) -> None:
+async def test_what_cannot_be_kept_is_an_error_before_the_first_call(journal: Location) -> None:
     library = Library()
     tools = ("write", "search", "fail")
     tasks: list[Any] = [{"id": each, "tool": f"books:{each}", "cache": CACHE} for each in tools]
@@ -262,7 +257,7 @@ async def test_what_cannot_be_kept_is_an_error_before_the_first_call(journal: Pa
     assert not library.asked
 
 
-async def test_an_answer_waits_for_no_lock_and_holds_none(journal: Path) -> None:
+async def test_an_answer_waits_for_no_lock_and_holds_none(journal: Location) -> None:
     library = Library()
     await library.run(journal, page())
     answered = anyio.Event()
@@ -290,7 +285,7 @@ async def test_an_answer_waits_for_no_lock_and_holds_none(journal: Path) -> None
     assert (result["a"].cached, result["b"].cached, result["a"].waited_ms) == (True, True, 0)
 
 
-async def test_what_repeat_collects_is_one_answer(journal: Path) -> None:
+async def test_what_repeat_collects_is_one_answer(journal: Location) -> None:
     library = Library()
     repeat = {"until": "LAST.next == null", "every_s": 0, "collect": "LAST.n"}
     turns = page(n="${not_null(LAST.next, `1`)}", repeat=repeat)
@@ -309,7 +304,7 @@ async def test_what_repeat_collects_is_one_answer(journal: Path) -> None:
     assert library.asked.total() == 6
 
 
-async def test_an_idempotency_key_is_no_part_of_a_call(journal: Path) -> None:
+async def test_an_idempotency_key_is_no_part_of_a_call(journal: Location) -> None:
     tools = {"page": ToolSettings(idempotency_argument="key")}
     library = Library(tools=tools)
     inner = {"id": "in", "workflow": {"tasks": [page()]}}
@@ -321,7 +316,7 @@ async def test_an_idempotency_key_is_no_part_of_a_call(journal: Path) -> None:
     assert (result["in"].cached, result["in"].tasks["a"].cached) == (False, True)
 
 
-async def test_an_answer_with_a_secret_is_not_kept(journal: Path) -> None:
+async def test_an_answer_with_a_secret_is_not_kept(journal: Location) -> None:
     library = Library(env={"TITLE_TOKEN": "Ulysses"})
     for _ in range(2):
         result = await library.run(journal, {"id": "a", "tool": "books:titles", "cache": CACHE})
@@ -331,7 +326,7 @@ async def test_an_answer_with_a_secret_is_not_kept(journal: Path) -> None:
 
 @pytest.mark.parametrize(("keeps", "why"), [(False, "there is no"), (True, "keeps no outputs")])
 async def test_where_no_answer_is_kept_a_warning_says_so(
-    keeps: bool, why: str, journal: Path, caplog: pytest.LogCaptureFixture
+    keeps: bool, why: str, journal: Location, caplog: pytest.LogCaptureFixture
 ) -> None:
     library = Library()
     with caplog.at_level(logging.WARNING, "orchestrator"):
@@ -343,7 +338,7 @@ async def test_where_no_answer_is_kept_a_warning_says_so(
 
 
 async def test_a_recording_has_each_call_and_its_replay_has_the_same_keys(
-    journal: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    journal: Location, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tools = {"page": ToolSettings(idempotency_argument="key")}
     library, file, plan = Library(tools=tools), tmp_path / "calls.json", {"tasks": [page()]}
@@ -358,14 +353,13 @@ async def test_a_recording_has_each_call_and_its_replay_has_the_same_keys(
     assert (replayed.status, replayed["a"].cached, caplog.text) == ("success", False, "")
 
 
-async def test_a_resumed_run_is_answered_too(journal: Path) -> None:
+async def test_a_resumed_run_is_answered_too(journal: Location) -> None:
     library = Library()
     await library.run(journal, page())
     result = await library.run(journal, page("x", 2), page(depends_on=["x"]))
-    with closing(sqlite3.connect(journal)) as db:  # as if its process had ended before
-        db.execute("delete from record where run=? and path='a'", (result.run_id,))
-        db.execute("update run set status='running' where id=?", (result.run_id,))
-        db.commit()
+    # As if its process had ended before.
+    ask(journal, "delete from record where run=? and path='a'", result.run_id)
+    ask(journal, "update run set status='running' where id=?", result.run_id)
     async with (
         Orchestrator({"books": library.server}, journal=journal) as orchestrator,
         orchestrator.resume("last") as run,
@@ -375,19 +369,18 @@ async def test_a_resumed_run_is_answered_too(journal: Path) -> None:
     assert library.asked == {"page 1": 1, "page 2": 1}
 
 
-async def test_old_answers_are_deleted_with_old_runs(journal: Path) -> None:
+async def test_old_answers_are_deleted_with_old_runs(journal: Location) -> None:
     library = Library()
     await library.run(journal, page(), page("b", 2))
-    with closing(sqlite3.connect(journal)) as db:
-        db.execute("update memo set expires=1 where rowid=1")
-        db.commit()
-        assert Journal(journal).prune(dry_run=True) == []
-        assert db.execute("select count(*) from memo").fetchone() == (2,)
-        assert Journal(journal).prune() == []
-        assert db.execute("select count(*) from memo").fetchone() == (1,)
+    ask(journal, "update memo set expires=1 where key=(select min(key) from memo)")
+    assert Journal(journal).prune(dry_run=True) == []
+    assert ask(journal, "select count(*) from memo") == [(2,)]
+    assert Journal(journal).prune() == []
+    assert ask(journal, "select count(*) from memo") == [(1,)]
 
 
-async def test_a_file_of_the_version_before_is_brought_up_to_date(journal: Path) -> None:
+async def test_a_file_of_the_version_before_is_brought_up_to_date(tmp_path: Path) -> None:
+    journal = tmp_path / "runs.db"
     shutil.copy(FIXTURE, journal)
     with closing(sqlite3.connect(journal)) as db:
         assert db.execute("pragma user_version").fetchone() == (1,)

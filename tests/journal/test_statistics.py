@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import JournalError
+from orchestrator.journal.location import Location
 from orchestrator.journal.statistics import RUNS, estimates, expected, known_estimates
 from orchestrator.workflow.model import Workflow
 from tests.journal.conftest import Put
@@ -38,12 +39,12 @@ def _said(document: Any) -> dict[str, Any]:
     return {"duration_ms": 99_000.0, **more}
 
 
-def of(journal: Path, flow: dict[str, Any] = FLOW) -> dict[str, float]:
+def of(journal: Location, flow: dict[str, Any] = FLOW) -> dict[str, float]:
     return estimates(journal, Workflow.load(flow))
 
 
 def test_the_first_times_count_alike_and_then_the_newest_for_a_quarter(
-    journal: Path, keep: Keep
+    journal: Location, keep: Keep
 ) -> None:
     for took_ms in (1000, 3000, 2000, 2000):
         keep(a=took_ms)
@@ -52,7 +53,7 @@ def test_the_first_times_count_alike_and_then_the_newest_for_a_quarter(
     assert of(journal)["a"] == pytest.approx(3.0)
 
 
-def test_only_what_succeeded_at_its_first_attempt_counts(journal: Path, keep: Keep) -> None:
+def test_only_what_succeeded_at_its_first_attempt_counts(journal: Location, keep: Keep) -> None:
     keep(a={"status": "error"}, b={"attempts": 2})
     keep(a={"status": "cancelled"}, b={"recovered": True})
     keep(**{"a/inside": 5})
@@ -60,26 +61,28 @@ def test_only_what_succeeded_at_its_first_attempt_counts(journal: Path, keep: Ke
 
 
 def test_a_task_over_items_takes_the_mean_of_those_that_succeeded(
-    journal: Path, keep: Keep
+    journal: Location, keep: Keep
 ) -> None:
     keep(a=[1000, {"status": "error"}, 3000])
     assert of(journal) == {"a": 2.0}
 
 
-def test_a_task_that_was_never_measured_takes_what_its_tool_took(journal: Path, keep: Keep) -> None:
+def test_a_task_that_was_never_measured_takes_what_its_tool_took(
+    journal: Location, keep: Keep
+) -> None:
     keep({"name": "other", "tasks": [{"id": "x", "tool": "s:u"}, {"id": "y", "value": 1}]}, x=4000)
     keep(a=1000)
     assert of(journal) == {"a": 1.0, "b": 4.0}
 
 
 def test_a_task_of_the_same_name_that_calls_another_tool_is_another_task(
-    journal: Path, keep: Keep
+    journal: Location, keep: Keep
 ) -> None:
     keep({"name": "flow", "tasks": [{"id": "a", "tool": "s:old"}]}, a=1000)
     assert of(journal) == {}
 
 
-def test_the_latest_runs_count_those_of_the_workflow_first(journal: Path, keep: Keep) -> None:
+def test_the_latest_runs_count_those_of_the_workflow_first(journal: Location, keep: Keep) -> None:
     keep(a=8000)
     for _ in range(RUNS):
         keep({"name": "other", "tasks": [{"id": "x", "tool": "s:u"}]}, x=4000)
@@ -90,7 +93,7 @@ def test_the_latest_runs_count_those_of_the_workflow_first(journal: Path, keep: 
 
 
 def test_what_people_are_told_is_the_median_and_in_how_many_runs_it_was_measured(
-    journal: Path, keep: Keep
+    journal: Location, keep: Keep
 ) -> None:
     for took_ms in (1000, 9000, 2000):
         keep(a=took_ms)
@@ -100,7 +103,8 @@ def test_what_people_are_told_is_the_median_and_in_how_many_runs_it_was_measured
     assert expected(journal, later).runs == 0
 
 
-def test_without_a_journal_nothing_is_known(journal: Path) -> None:
+def test_without_a_journal_nothing_is_known(tmp_path: Path) -> None:
+    journal = tmp_path / "none.db"
     assert expected(journal, Workflow.load(FLOW)) == ({}, 0)
     assert known_estimates(journal, Workflow.load(FLOW)) == {}
     with pytest.raises(JournalError):

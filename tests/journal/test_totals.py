@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from orchestrator import Orchestrator, Server
 from orchestrator.cli import main
 from orchestrator.cli.parser import moment
 from orchestrator.journal import totals as totals_module
+from orchestrator.journal.location import Address, Location
 from orchestrator.journal.totals import totals_of
 from tests.journal.conftest import Put
 
@@ -44,7 +44,7 @@ def keep(put: Put) -> Keep:
 
 
 def test_runs_count_by_workflow_with_percentiles_that_were_measured(
-    journal: Path, keep: Keep
+    journal: Location, keep: Keep
 ) -> None:
     for number in range(1, 21):
         keep(number * 100.0, {}, "failed" if number == 20 else "success")
@@ -62,7 +62,7 @@ def test_runs_count_by_workflow_with_percentiles_that_were_measured(
 
 @pytest.mark.parametrize("few", [0, 10])
 def test_calls_count_by_task_server_and_tool(
-    journal: Path, keep: Keep, monkeypatch: pytest.MonkeyPatch, few: int
+    journal: Location, keep: Keep, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
     monkeypatch.setattr(totals_module, "_FEW", few)
     keep(
@@ -93,7 +93,7 @@ def test_calls_count_by_task_server_and_tool(
 
 
 @pytest.mark.anyio
-async def test_what_another_run_has_made_is_not_counted(journal: Path) -> None:
+async def test_what_another_run_has_made_is_not_counted(journal: Location) -> None:
     made: list[int] = []
     server = MCPServer("s", log_level="WARNING")
 
@@ -126,19 +126,45 @@ async def test_what_another_run_has_made_is_not_counted(journal: Path) -> None:
 
 
 def test_the_command_prints_tables_or_json(
-    journal: Path, keep: Keep, capsys: pytest.CaptureFixture[str]
+    journal: Location, keep: Keep, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    named = journal.url if isinstance(journal, Address) else str(journal)
     keep(4e6, {f"a{n}": {"duration_ms": 1.0} for n in range(25)} | {"a": {"duration_ms": 9.0}})
     keep(1.0, {}, "failed", "other")
-    assert main(["stats", "--journal", str(journal)]) == 0
+    assert main(["stats", "--journal", named]) == 0
     out, err = capsys.readouterr()
     assert "1.1 h" in out
     assert "a (flow)" in out
     assert "50.0%" in out
     assert err == "and 6 more tasks (--json has all)\n\n"
-    assert main(["stats", "--journal", str(journal), "--json", "--since", "1970-01-01"]) == 0
+    assert (
+        main(
+            [
+                "stats",
+                "--journal",
+                named,
+                "--json",
+                "--since",
+                "1970-01-01",
+            ]
+        )
+        == 0
+    )
     assert json.loads(capsys.readouterr().out)["runs"]["count"] == 2
-    assert main(["stats", "--journal", str(journal), "--since", "7d", "--workflow", "flow"]) == 0
+    assert (
+        main(
+            [
+                "stats",
+                "--journal",
+                named,
+                "--since",
+                "7d",
+                "--workflow",
+                "flow",
+            ]
+        )
+        == 0
+    )
     assert 'no run of a workflow "flow" has ended' in capsys.readouterr().err
 
 

@@ -17,18 +17,22 @@ from anyio import from_thread, to_thread
 from orchestrator.errors import DamagedError, JournalError
 from orchestrator.journal.database import APPLICATION_ID, VERSION, open_to_read, open_to_write
 from orchestrator.journal.file_session import FileSession
+from orchestrator.journal.history import runs
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import RunRecord
+from orchestrator.journal.location import Location
 from orchestrator.journal.writer import Lease, Writer
+from tests.journals import ask
 
 pytestmark = pytest.mark.anyio
-INSERT = "insert into record values('r', 'task', ?, -1, 0, 0, 0.0, null)"
+INSERT = """insert into record(run, kind, path, item, fallback, number, at)
+values('r', 'task', ?, -1, ?, 0, 0.0)"""
 RUN = "insert into run values('r', 'w', 'running', 'run', null, 1, 0, 0.0, null, null, '{}', null)"
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Writer]:
-    writer = Writer(path)
+async def opened(journal: Location) -> AsyncIterator[Writer]:
+    writer = Writer(journal)
     await to_thread.run_sync(writer.open)
     try:
         yield writer
@@ -36,13 +40,12 @@ async def opened(path: Path) -> AsyncIterator[Writer]:
         await to_thread.run_sync(writer.close)
 
 
-def stored(path: Path) -> list[str]:
-    with sqlite3.connect(path) as db:
-        return [row[0] for row in db.execute("select path from record order by rowid")]
+def stored(journal: Location) -> list[str]:
+    return [row[0] for row in ask(journal, "select path from record order by at, path")]
 
 
 async def test_all_that_wait_for_one_commit_are_woken_in_one_turn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    journal: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turns, free = list[object](), threading.Event()
 
@@ -52,7 +55,7 @@ async def test_all_that_wait_for_one_commit_are_woken_in_one_turn(
 
     monkeypatch.setattr("orchestrator.journal.writer.run_sync", counted)
     lease = Lease("r", 1)
-    async with opened(tmp_path / "runs.db") as writer, anyio.create_task_group() as group:
+    async with opened(journal) as writer, anyio.create_task_group() as group:
         # The thread waits here until all others have asked, so that they are in one batch.
         writer.put(lease, RUN, lambda: (free.wait(), ())[1])
         for _ in range(100):
@@ -62,22 +65,21 @@ async def test_all_that_wait_for_one_commit_are_woken_in_one_turn(
     assert len(turns) <= 2  # the first of them may be in the batch of the statement
 
 
-async def test_what_was_waited_for_is_in_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "runs.db"
+async def test_what_was_waited_for_is_in_the_journal(journal: Location) -> None:
     lease = Lease("r", 1)
-    async with opened(path) as writer:
+    async with opened(journal) as writer:
         writer.put(lease, RUN, tuple)
 
         async def write(number: int) -> None:
-            writer.put(lease, INSERT, lambda: (f"t{number}",))
+            writer.put(lease, INSERT, lambda: (f"t{number}", False))
             await writer.flush()
-            assert f"t{number}" in stored(path)
+            assert f"t{number}" in stored(journal)
 
         async with anyio.create_task_group() as group:
             for number in range(20):
                 group.start_soon(write, number)
         assert writer.error is None
-    assert len(stored(path)) == 20
+    assert len(stored(journal)) == 20
 
 
 async def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
@@ -88,20 +90,18 @@ async def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-async def test_a_process_whose_run_was_taken_over_writes_nothing_more(tmp_path: Path) -> None:
-    path = tmp_path / "runs.db"
+async def test_a_process_whose_run_was_taken_over_writes_nothing_more(journal: Location) -> None:
     old, other = Lease("r", 1), Lease("s", 1)
-    async with opened(path) as writer:
+    async with opened(journal) as writer:
         writer.put(old, RUN, tuple)
         await writer.flush()
-        with sqlite3.connect(path) as db:
-            db.execute("update run set epoch=2")
-        writer.put(old, INSERT, lambda: ("late",))
+        ask(journal, "update run set epoch=2")
+        writer.put(old, INSERT, lambda: ("late", False))
         writer.put(other, RUN.replace("'r'", "'s'"), tuple)
         await writer.flush()
         assert old.error is not None
         assert other.error is None
-    assert stored(path) == []
+    assert stored(journal) == []
 
 
 async def test_a_full_disk_fails_all_that_waits_and_loses_nothing_from_before(
@@ -111,41 +111,49 @@ async def test_a_full_disk_fails_all_that_waits_and_loses_nothing_from_before(
     lease = Lease("r", 1)
     async with opened(path) as writer:
         writer.put(lease, RUN, tuple)
-        writer.put(lease, INSERT, lambda: ("before",))
+        writer.put(lease, INSERT, lambda: ("before", False))
         await writer.flush()
         assert isinstance(writer.session, FileSession)
         assert writer.session.db is not None
         writer.session.db.execute("pragma max_page_count=16")
-        writer.put(lease, INSERT, lambda: ("x" * 1_000_000,))
+        writer.put(lease, INSERT, lambda: ("x" * 1_000_000, False))
         await writer.flush()
         assert "the disk is full" in str(writer.error)
-        writer.put(lease, INSERT, lambda: ("after",))
+        writer.put(lease, INSERT, lambda: ("after", False))
         await writer.flush()
     assert stored(path) == ["before"]
 
 
-async def test_a_journal_has_to_be_open(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "runs.db")
-    assert repr(journal) == f"Journal({str(tmp_path / 'runs.db')!r})"
+async def test_a_run_is_carried_by_one_process_at_a_time(journal: Location) -> None:
+    kept_in = Journal(journal)
+    assert repr(kept_in) == f"Journal({str(journal)!r})"
     record = RunRecord("r", "w", {"tasks": [{"id": "a", "value": 1}]}, {}, {})
     with pytest.raises(RuntimeError, match="async with Journal"):
-        await journal.begin(record)
-    with sqlite3.connect(tmp_path / "mine.db") as db:
-        db.execute("create table mine(x)")
-    with pytest.raises(JournalError, match="is no journal"):
-        await Journal(tmp_path / "mine.db").__aenter__()
-    async with journal:
-        kept = await journal.begin(record)
+        await kept_in.begin(record)
+    async with kept_in:
+        kept = await kept_in.begin(record)
         assert kept is not None
         with pytest.raises(JournalError, match="carried by another process: process"):
-            await journal.resume("r", "ask")
+            await kept_in.resume("r", "ask")
+        assert runs(journal)[0].status == "running"
         kept.claim.free()
-        again, resumed = await journal.resume("last", "ask")
+        await kept._writer.flush()
+        assert runs(journal)[0].status == "interrupted"
+        again, resumed = await kept_in.resume("last", "ask")
         assert again == record
         assert resumed.recorder.resumed == 1
         resumed.claim.free()
         with pytest.raises(JournalError, match="unknown run"):
-            await journal.resume("x", "ask")
+            await kept_in.resume("x", "ask")
+
+
+async def test_another_programs_database_is_an_error_where_there_is_nobody_to_warn(
+    tmp_path: Path,
+) -> None:
+    with sqlite3.connect(tmp_path / "mine.db") as db:
+        db.execute("create table mine(x)")
+    with pytest.raises(JournalError, match="is no journal"):
+        await Journal(tmp_path / "mine.db").__aenter__()
 
 
 def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, MutableMapping
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -13,6 +12,7 @@ from anyio.abc import ObjectReceiveStream
 from httpx2 import ASGITransport, AsyncClient, Response
 
 from orchestrator import Orchestrator
+from orchestrator.journal.location import Location
 from orchestrator.ui.actions import Actions
 from orchestrator.ui.app import Page, app_of
 from orchestrator.ui.guard import Guard, Keys
@@ -105,7 +105,7 @@ async def _events(
 
 
 @asynccontextmanager
-async def opened(journal: Path, servers: Any = None) -> AsyncIterator[Browser]:
+async def opened(journal: Location, servers: Any = None) -> AsyncIterator[Browser]:
     """A browser in front of the page of a journal."""
 
     def make(_: str) -> Orchestrator:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,11 @@ import pytest
 from orchestrator import Orchestrator, Question, RunResult
 from orchestrator.journal.file_store import lock_path
 from orchestrator.journal.journal import Journal
+from orchestrator.journal.location import Location
 from orchestrator.ui import picture
 from orchestrator.ui.view import Watch
 from orchestrator.workflow.model import Workflow
+from tests.journals import ask
 from tests.ui.browser import opened
 
 pytestmark = pytest.mark.anyio
@@ -50,13 +51,8 @@ FLOW: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> Path:
-    return tmp_path / "runs.db"
-
-
 async def ran(
-    journal: Path,
+    journal: Location,
     flow: dict[str, Any] = FLOW,
     answer: Any = "yes",
     servers: dict[str, Any] | None = None,
@@ -71,7 +67,7 @@ async def ran(
         return await orchestrator.run(flow, inputs)
 
 
-async def test_every_id_that_a_task_may_have_is_one_of_a_level(journal: Path) -> None:
+async def test_every_id_that_a_task_may_have_is_one_of_a_level(journal: Location) -> None:
     of_inner = {"workflow": INNER, "arguments": {"n": "$ITEM"}, "for_each": [7]}
     tasks = [{"id": "2:a.b", **of_inner}, {"id": "c.d", "value": "$OUTPUT[2:a.b]"}]
     result = await ran(journal, {"tasks": tasks})
@@ -83,7 +79,7 @@ async def test_every_id_that_a_task_may_have_is_one_of_a_level(journal: Path) ->
 
 
 async def test_the_list_is_searched_filtered_and_comes_in_pages(
-    journal: Path, monkeypatch: pytest.MonkeyPatch
+    journal: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestrator.ui.overview.PAGE", 2)
     one = await ran(journal)
@@ -108,10 +104,9 @@ async def test_the_list_is_searched_filtered_and_comes_in_pages(
             assert [run["id"] for run in page["runs"]] == found
 
 
-async def test_a_task_whose_items_go_on_began_with_the_first(journal: Path) -> None:
+async def test_a_task_whose_items_go_on_began_with_the_first(journal: Location) -> None:
     result = await ran(journal)
-    with sqlite3.connect(journal) as db:
-        db.execute("delete from record where kind='task' and path='outer'")
+    ask(journal, "delete from record where kind='task' and path='outer'")
     async with opened(journal) as browser:
         state = (await browser.get(f"runs/{result.run_id}"))["states"]["outer"]
     assert state["status"] is None
@@ -119,12 +114,13 @@ async def test_a_task_whose_items_go_on_began_with_the_first(journal: Path) -> N
     assert state["began_ms"] > 0
 
 
-async def test_before_the_first_run_the_list_is_empty(journal: Path) -> None:
+async def test_before_the_first_run_the_list_is_empty(journal: Location) -> None:
     async with opened(journal) as browser:
         assert await browser.get("runs") == {"runs": [], "next": None, "workflows": []}
 
 
-async def test_a_run_that_another_process_carries_shows_how_far_it_is(journal: Path) -> None:
+async def test_a_run_that_another_process_carries_shows_how_far_it_is(tmp_path: Path) -> None:
+    journal = tmp_path / "runs.db"
     result = await ran(journal)
     pretend_running(journal, result.run_id)
     async with opened(journal) as browser:
@@ -161,9 +157,8 @@ async def test_a_run_that_another_process_carries_shows_how_far_it_is(journal: P
         held.release()
 
 
-def pretend_running(journal: Path, run: str) -> None:
-    with sqlite3.connect(journal) as db:
-        db.execute("update run set status='running', ended=null, result=null where id=?", (run,))
+def pretend_running(journal: Location, run: str) -> None:
+    ask(journal, "update run set status='running', ended=null, result=null where id=?", run)
 
 
 def call(task: str, item: int | None, **more: Any) -> dict[str, Any]:
@@ -171,7 +166,7 @@ def call(task: str, item: int | None, **more: Any) -> dict[str, Any]:
     return {"task": task, "item": item, **fields, **more}
 
 
-async def test_a_run_with_its_tasks_and_how_each_ended(journal: Path) -> None:
+async def test_a_run_with_its_tasks_and_how_each_ended(journal: Location) -> None:
     result = await ran(journal)
     async with opened(journal) as browser:
         shown = await browser.get(f"runs/{result.run_id[:14]}")
@@ -195,7 +190,7 @@ async def test_a_run_with_its_tasks_and_how_each_ended(journal: Path) -> None:
         assert inside["states"]["next"]["status"] == "success"
 
 
-async def test_one_task_with_its_arguments_output_and_events(journal: Path) -> None:
+async def test_one_task_with_its_arguments_output_and_events(journal: Location) -> None:
     result = await ran(journal)
     async with opened(journal) as browser:
 
@@ -232,7 +227,7 @@ async def test_one_task_with_its_arguments_output_and_events(journal: Path) -> N
         assert dict(last["definition"]["e"])["id"]["v"] == "last"
 
 
-async def test_where_the_time_went_and_the_report_of_a_run(journal: Path) -> None:
+async def test_where_the_time_went_and_the_report_of_a_run(journal: Location) -> None:
     result = await ran(journal)
     async with opened(journal) as browser:
         run = f"runs/{result.run_id}"
@@ -252,7 +247,7 @@ async def test_where_the_time_went_and_the_report_of_a_run(journal: Path) -> Non
         assert "has not ended" in missing.text
 
 
-async def test_what_cannot_be_told_is_left_out(journal: Path) -> None:
+async def test_what_cannot_be_told_is_left_out(journal: Location) -> None:
     gone = {"id": "gone", "value": "$OUTPUT[list]", "for_each": "$OUTPUT[asked]"}
     outer = {"id": "deep", "workflow": INNER, "arguments": {"n": "$OUTPUT[end]"}}
     end = {"id": "end", "ask": {"message": "?", "schema": {"type": "integer"}}}
@@ -268,7 +263,7 @@ async def test_what_cannot_be_told_is_left_out(journal: Path) -> None:
         assert [event["kind"] for event in inner["events"]] == ["began", "question", "reply"]
 
 
-async def test_what_has_not_settled_has_what_is_known(journal: Path) -> None:
+async def test_what_has_not_settled_has_what_is_known(journal: Location) -> None:
     result = await ran(journal, answer=None)
     async with opened(journal) as browser:
         run = f"runs/{result.run_id}"
@@ -281,7 +276,7 @@ async def test_what_has_not_settled_has_what_is_known(journal: Path) -> None:
         assert (await browser.get(run))["run"]["can"]["resume"] is True
 
 
-async def test_values_are_fetched_in_parts_and_whole(journal: Path) -> None:
+async def test_values_are_fetched_in_parts_and_whole(journal: Location) -> None:
     long = "abc" * 4000
     result = await ran(journal, FLOW, x=long)
     async with opened(journal) as browser:
@@ -320,14 +315,14 @@ async def test_values_are_fetched_in_parts_and_whole(journal: Path) -> None:
         "runs/nope/events",
     ],
 )
-async def test_what_is_not_there_is_said_so(journal: Path, path: str) -> None:
+async def test_what_is_not_there_is_said_so(journal: Location, path: str) -> None:
     result = await ran(journal)
     async with opened(journal) as browser:
         found = await browser.get(path.replace("{run}", result.run_id), 404)
         assert found["error"]
 
 
-async def test_the_files_of_the_page_are_there_and_no_others(journal: Path) -> None:
+async def test_the_files_of_the_page_are_there_and_no_others(journal: Location) -> None:
     await ran(journal)
     async with opened(journal) as browser:
         index = await browser.client.get("/")
@@ -351,7 +346,7 @@ async def test_no_file_of_the_page_makes_markup_of_text() -> None:
         assert "https://" not in text, name
 
 
-async def test_the_graph_folds_what_is_alike(journal: Path, monkeypatch: Any) -> None:
+async def test_the_graph_folds_what_is_alike(journal: Location, monkeypatch: Any) -> None:
     many = [{"id": f"t{n}", "value": n, "depends_on": ["a"]} for n in range(20)]
     last = {"id": "z", "value": 1, "depends_on": [task["id"] for task in many]}
     flow = {"tasks": [{"id": "a", "ask": {"message": "?"}}, *many, last]}
@@ -376,7 +371,7 @@ async def test_the_graph_folds_what_is_alike(journal: Path, monkeypatch: Any) ->
     assert picture.graph(plan, fold=False)["folded"] is True
 
 
-async def test_what_comes_is_streamed_from_the_journal(journal: Path) -> None:
+async def test_what_comes_is_streamed_from_the_journal(journal: Location) -> None:
     result = await ran(journal, answer=None)
     run = f"runs/{result.run_id}"
     async with opened(journal) as browser:
@@ -403,23 +398,25 @@ async def test_what_comes_is_streamed_from_the_journal(journal: Path) -> None:
             assert (await anext(events))["states"].keys() == {"half", "next"}
 
 
-async def test_a_run_that_is_deleted_is_gone_and_streams_end_with_the_page(journal: Path) -> None:
+async def test_a_run_that_is_deleted_is_gone_and_streams_end_with_the_page(
+    journal: Location,
+) -> None:
     result = await ran(journal)
     async with (
         opened(journal) as browser,
         browser.stream(f"runs/{result.run_id}/events") as events,
     ):
         await anext(events)
-        with sqlite3.connect(journal) as db:
-            db.execute("delete from run")
+        ask(journal, "delete from run")
         assert (await anext(events))["gone"] is True
         browser.page.closing.set()
         assert [event async for event in events] == []
 
 
 async def test_a_journal_that_cannot_be_read_any_more_is_said_once_and_read_again_later(
-    journal: Path,
+    tmp_path: Path,
 ) -> None:
+    journal = tmp_path / "runs.db"
     result = await ran(journal)
     watch = Watch(journal, result.run_id, "", "")
     assert (watch.look() or {})["status"] == result.status
@@ -432,7 +429,7 @@ async def test_a_journal_that_cannot_be_read_any_more_is_said_once_and_read_agai
     assert watch.look() is None
 
 
-async def test_the_list_is_told_of_changes(journal: Path) -> None:
+async def test_the_list_is_told_of_changes(journal: Location) -> None:
     await ran(journal)
     async with (
         opened(journal) as browser,
@@ -444,13 +441,13 @@ async def test_the_list_is_told_of_changes(journal: Path) -> None:
         group.cancel_scope.cancel()
 
 
-async def run_again_and_again(journal: Path) -> None:
+async def run_again_and_again(journal: Location) -> None:
     while True:
         await ran(journal)
 
 
 async def test_a_stream_that_is_silent_says_that_it_lives(
-    journal: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from orchestrator.ui import stream
 
@@ -461,10 +458,9 @@ async def test_a_stream_that_is_silent_says_that_it_lives(
         if len(heard) == 2:
             closing.set()
     assert heard == [b"retry: 1000\n\n", b":\n\n"]
-    assert journal.exists() is False
 
 
-async def test_a_plan_that_grows_is_shown_as_it_grows(journal: Path) -> None:
+async def test_a_plan_that_grows_is_shown_as_it_grows(journal: Location) -> None:
     async with (
         Orchestrator({}, journal=Journal(journal)) as orchestrator,
         opened(journal) as browser,

@@ -1,0 +1,204 @@
+"""A connection to a journal in PostgreSQL: its SQL, its errors, and how it is opened."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import count
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from orchestrator.documents.text import quoted
+from orchestrator.errors import JournalError
+from orchestrator.journal.location import Address
+from orchestrator.journal.postgres_schema import SCHEMA, migrate, version_of
+from orchestrator.journal.records import WRITE
+from orchestrator.journal.store import Rows
+
+# A connection that says nothing for so long is lost; what the URL says counts.
+_SETTINGS = {
+    "application_name": "orchestrator",
+    "connect_timeout": "10",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "8000",
+}
+# A process that is frozen in the middle of a transaction does not keep others from its rows.
+_OPTIONS = f"-c search_path={SCHEMA} -c idle_in_transaction_session_timeout=5s -c lock_timeout=15s"
+_OWN = {
+    WRITE: """insert into record(run, kind, path, item, fallback, number, at, payload)
+values(?, ?, ?, ?, ?, ?, ?, ?) on conflict(run, kind, path, item, fallback, number)
+do update set at=excluded.at, payload=excluded.payload, moment=nextval('moment')"""
+}
+# What the server or libpq says, and what it means for the user.
+_REASONS = (
+    ("password authentication failed", "the user or the password is wrong; {password}"),
+    ("no password supplied", "it asks for a password; {password}"),
+    ('database ".*" does not exist', "{said}; create it (createdb NAME), or name another one"),
+    ("too many clients|remaining connection slots", "{said}; raise its max_connections"),
+    ("permission denied", "{said}; grant the user the right to create in the database"),
+    ("timeout expired", "no server has answered in time; {start}"),
+    ("Connection refused|No such file|server running", "no server answers; {start}"),
+    ("could not translate host name|failed to resolve host", "its host is unknown; {start}"),
+)
+_WORDS = {
+    "password": "give it in the URL, in PGPASSWORD, or in ~/.pgpass",
+    "start": "start it, or name another journal with --journal",
+}
+
+
+class LostError(JournalError):
+    """The connection to a database is lost: what was asked for may or may not have happened."""
+
+
+class NoJournalError(JournalError):
+    """There is no journal in a database."""
+
+
+class PostgresSql:
+    """The SQL of PostgreSQL; see `Sql`."""
+
+    moment = "moment"
+    keeps_moments = True
+    plain = ""
+    has_memo = "select 1"
+    lock = " for no key update"
+
+    def members(self, *names: str) -> str:
+        """See `Sql`."""
+        columns = ", ".join(f'"{name}" json' for name in names)
+        array = f"json_build_array({', '.join(names)})::text"
+        return f"(select {array} from json_to_record(said(payload)) as each({columns}))"
+
+    def text(self, *place: str) -> str:
+        """See `Sql`."""
+        return f"(said(payload) #>> '{{{','.join(place)}}}')"
+
+    def number(self, name: str) -> str:
+        """See `Sql`."""
+        return f"{self.text(name)}::double precision"
+
+    def array_length(self, column: str, *place: str) -> str:
+        """See `Sql`."""
+        return f"json_array_length(said({column}) #> '{{{','.join(place)}}}')"
+
+    def without(self, column: str, member: str) -> str:
+        """See `Sql`."""
+        rest = f"from json_each(said({column})) where key <> '{member}'"
+        return f"(select json_object_agg(key, value)::text {rest})"
+
+
+@lru_cache(maxsize=256)
+def _translated(statement: str) -> bytes:
+    """A statement with the placeholders of PostgreSQL; none of ours has another `?` in it."""
+    first, *others = _OWN.get(statement, statement).split("?")
+    return "".join([first, *(f"${n}{part}" for n, part in zip(count(1), others))]).encode()
+
+
+class PostgresConnection:
+    """A connection to a database; see `Database`.
+
+    Args:
+        address: The database.
+        raw: The connection.
+        back: Receives it when it is closed.
+
+    Its errors are `LostError` and `JournalError`.
+    """
+
+    sql = PostgresSql()
+
+    def __init__(
+        self,
+        address: Address,
+        raw: psycopg.Connection[tuple[Any, ...]],
+        back: Callable[[psycopg.Connection[tuple[Any, ...]]], None] = psycopg.Connection.close,
+    ) -> None:
+        self.address, self.raw, self._back = address, raw, back
+
+    def execute(self, statement: str, values: Sequence[Any] = (), /) -> Rows:
+        """See `Database`."""
+        try:
+            return self.raw.execute(_translated(statement), tuple(map(_storable, values)))
+        except psycopg.Error as error:
+            raise self.error_of(error) from None
+
+    def error_of(self, error: psycopg.Error) -> JournalError:
+        """What an error means."""
+        if self.raw.broken or self.raw.closed:
+            what = f"the connection to the journal {self.address} is lost"
+            return LostError(f"{what}: {_said(error)}")
+        return unusable(self.address, error)
+
+    def close(self) -> None:
+        """See `Database`."""
+        back, self._back = self._back, lambda _: None
+        back(self.raw)
+
+
+def _storable(value: Any) -> Any:
+    """A value; PostgreSQL stores no NUL, which JSON text never has in it."""
+    return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
+
+
+def connect(address: Address) -> psycopg.Connection[tuple[Any, ...]]:
+    """A new connection.
+
+    Raises:
+        JournalError: There is none to be had.
+    """
+    try:
+        given = {name: each for name, each in conninfo_to_dict(address.url).items() if each}
+    except psycopg.ProgrammingError:  # its words may have a part of the password in them
+        given = {"dbname": "@"}
+    if "@" in str(given.get("dbname")):  # a part of a password
+        why = "its URL is wrong; special characters in a password are written as %XX"
+        raise JournalError(f"the journal {address} cannot be used: {why}")
+    given["options"] = f"{given.get('options', '')} {_OPTIONS}"
+    try:
+        info = make_conninfo("", **(_SETTINGS | given))
+        return psycopg.connect(info, autocommit=True, cursor_factory=psycopg.RawCursor)
+    except psycopg.Error as error:
+        raise unusable(address, error) from None
+
+
+def check(db: PostgresConnection, *, to_write: bool) -> None:
+    """Refuse a database without a journal, or with one of a later version; or bring it up to date.
+
+    Raises:
+        NoJournalError: There is none, and nothing is to be written.
+        JournalError: It cannot be used.
+    """
+    try:
+        if to_write:
+            migrate(db.address, db.raw)
+        elif version_of(db.address, db.raw) == 0:
+            hint = "run a workflow first, or name another one with --journal"
+            raise NoJournalError(f"there is no journal in {db.address}: {hint}")
+    except psycopg.Error as error:
+        raise db.error_of(error) from None
+
+
+def unusable(address: Address, error: psycopg.Error) -> JournalError:
+    """What an error of PostgreSQL means for the user of a journal."""
+    said = _said(error)
+    for sign, reason in _REASONS:
+        if re.search(sign, said):
+            why = reason.format(said=said, **_WORDS)
+            return JournalError(f"the journal {address} cannot be used: {why}")
+    if isinstance(error, psycopg.errors.DiskFull):
+        return JournalError(f"the journal {address} cannot be written: its disk is full")
+    return JournalError(f"the journal {address} cannot be used: {said}")
+
+
+def _said(error: psycopg.Error) -> str:
+    """The words of the server, without those of the way to it."""
+    if (primary := error.diag.message_primary) is not None:
+        return primary
+    text = str(error).strip() or type(error).__name__
+    line = text.splitlines()[0]
+    return line.rpartition("FATAL:")[2].strip() or quoted(line)

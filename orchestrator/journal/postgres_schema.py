@@ -1,0 +1,123 @@
+"""The tables of a journal in PostgreSQL, and its versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+
+from orchestrator.documents.text import quoted
+from orchestrator.errors import JournalError
+from orchestrator.journal.location import Address
+
+SCHEMA = "orchestrator"
+VERSION = 1
+_LOCK = 0x4F524348  # "ORCH": one process at a time brings a database up to date
+
+# Texts are compared by their bytes, as in SQLite.
+_TABLES = r"""
+create table version(number integer not null);
+insert into version values(0);
+create sequence moment;
+create table run(
+    id text collate "C" primary key,
+    workflow text collate "C" not null,
+    status text not null,
+    kind text not null,
+    origin text,
+    epoch integer not null,
+    resumed integer not null,
+    started double precision not null,
+    ended double precision,
+    duration_ms double precision,
+    request text not null,
+    result text
+);
+create index run_by_start on run(started);
+create index run_by_workflow on run(workflow, status, id);
+create table record(
+    run text collate "C" not null references run(id) on delete cascade,
+    kind text collate "C" not null,
+    path text collate "C" not null,
+    item integer not null,
+    fallback boolean not null,
+    number integer not null,
+    at double precision not null,
+    payload text,
+    moment bigint not null default nextval('moment'),
+    primary key(run, kind, path, item, fallback, number)
+);
+create index record_by_moment on record(run, moment);
+create table memo(
+    key text collate "C" primary key,
+    at double precision not null,
+    expires double precision not null,
+    payload text
+);
+create index memo_by_expiry on memo(expires);
+create table carrier(
+    run text collate "C" primary key,
+    process bigint,
+    owner text not null,
+    began double precision not null,
+    beat double precision not null,
+    asked boolean not null default false,
+    watched double precision not null default 0,
+    told double precision not null default 0,
+    live text
+);
+create index carrier_by_process on carrier(process);
+create function now_s() returns double precision language sql volatile
+as $$ select extract(epoch from clock_timestamp())::double precision $$;
+create function instr(whole text, part text) returns integer language sql immutable
+as $$ select strpos(whole, part) $$;
+-- What JSON text may have in it and no text of PostgreSQL can.
+create function said(payload text) returns json language sql immutable
+as $$ select case
+    when strpos(payload, '\u0000') + strpos(payload, '\ud') = 0 then payload
+    else regexp_replace(payload, '\\u(0000|d[89a-f][0-9a-f]{2})', '\\ufffd', 'g') end::json $$;
+-- A process is alive as long as it has its lock and beats: one that is killed loses the lock at
+-- once, one that is frozen or cut off stops to beat.
+create function is_alive(process bigint, beat double precision, silent_s double precision)
+returns boolean language sql volatile
+as $$ select process is not null and beat > now_s() - silent_s and exists(
+    select from pg_locks where locktype = 'advisory' and objsubid = 1 and granted
+    and database = (select oid from pg_database where datname = current_database())
+    and (classid::bigint << 32 | objid::bigint) = process) $$
+"""
+_MIGRATIONS: Mapping[int, str] = {1: _TABLES}
+
+
+def version_of(address: Address, raw: psycopg.Connection[tuple[Any, ...]]) -> int:
+    """The version of the tables; 0 if there are none.
+
+    Raises:
+        JournalError: It is a later one than this program knows.
+    """
+    table = f"select to_regclass('{SCHEMA}.version')".encode()
+    found = raw.execute(table).fetchone()
+    if found is None or found[0] is None:
+        return 0
+    row = raw.execute(f"select number from {SCHEMA}.version".encode()).fetchone()
+    version = int(row[0]) if row else 0
+    if version > VERSION:
+        fix = "install that version, or name another one with --journal"
+        why = f"was written by a later version of orchestrator (format {version}, not {VERSION})"
+        raise JournalError(f"the journal {quoted(str(address))} {why}: {fix}")
+    return version
+
+
+def migrate(address: Address, raw: psycopg.Connection[tuple[Any, ...]]) -> None:
+    """Bring a database up to date, in one transaction; do nothing if it is."""
+    if version_of(address, raw) == VERSION:
+        return
+    if (encoding := raw.info.parameter_status("server_encoding")) != "UTF8":
+        why = f"the database has the encoding {encoding}: create one with the encoding UTF8"
+        raise JournalError(f"the journal {address} cannot be used: {why}")
+    with raw.transaction():
+        raw.execute(f"select pg_advisory_xact_lock({_LOCK})".encode())
+        raw.execute(f"create schema if not exists {SCHEMA}".encode())
+        for version in range(version_of(address, raw) + 1, VERSION + 1):
+            raw.execute(_MIGRATIONS[version].encode())
+            raw.execute(f"update version set number={version}".encode())

