@@ -100,7 +100,7 @@ def plan(options: argparse.Namespace) -> int:
         workflow = workflow.model_copy(update={"schedule": options.schedule})
     given = inputs_of(options, workflow.inputs.get)
     inputs = complete_inputs(workflow.inputs, given, str(options.file), may_miss=True)
-    seconds, runs = expected_of(options, workflow)
+    seconds, runs, _ = expected_of(options, workflow)
     known = known_of(options, workflow)
     foreseen = forecast(workflow, known.tools, known.servers, inputs, seconds, runs)
     findings = located(known.findings, options.file)

@@ -26,12 +26,12 @@ def timing_of(
 ) -> Timing | None:
     """What a run is expected to take; None if too little is known."""
     try:
-        seconds, servers = expected_of(options, workflow).seconds, servers_for(options, workflow)
+        found, servers = expected_of(options, workflow), servers_for(options, workflow)
     except OrchestratorError:  # servers.toml has changed since the run began, which has read it
         return None
-    if len(seconds) < KNOWN_SHARE * len(workflow.plan.tasks):
+    if len(found.seconds) < KNOWN_SHARE * len(workflow.plan.tasks):
         return None
     most = getattr(options, "max_concurrency", None)
     if most is not None:
         workflow = workflow.model_copy(update={"max_concurrency": most})
-    return timing(workflow, servers, inputs, seconds)
+    return timing(workflow, servers, inputs, found.seconds, found.calls)

@@ -86,7 +86,7 @@ def _observers(
 
         left = TimeLeft(partial(_timing, options, workflow, inputs))
         yield left
-        yield ProgressDisplay(left_s=lambda: left.seconds)
+        yield ProgressDisplay(left=lambda: left.words)
     else:
         yield ProgressLines(partial(print, file=sys.stderr, flush=True), verbose=options.verbose)
 

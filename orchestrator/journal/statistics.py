@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from statistics import median
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from orchestrator.errors import JournalError
@@ -13,6 +14,7 @@ from orchestrator.journal.history import reading
 from orchestrator.journal.location import Location
 from orchestrator.journal.store import Sql
 from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.plan import TaskPlan
 
 # The weight of the newest time: 0.2 to 0.3 is advised for moving means of this kind (Roberts, 1959;
 # Hunter, 1986). The first times count alike, or the very first would count for most of them.
@@ -34,16 +36,29 @@ def _calls(sql: Sql) -> str:
     group by path"""
 
 
+# The items of each task; and the turns of a `repeat` together, which are so many as they are.
+_ITEMS = """select path, count(*) from record
+    where run = ? and kind = 'item' and instr(path, '/') = 0 group by path"""
+
+
+def _repeats(sql: Sql) -> str:
+    return f"""select {sql.number("duration_ms")} from record
+    where run = ? and kind = 'task' and path = ? and {sql.text("status")} = 'success' and at > 0"""
+
+
 class Measured(NamedTuple):
     """What calls took in the latest runs, milliseconds, the newest last; means over items.
 
     Attributes:
-        of_task: By the task of this workflow and its tool, a time for each run.
+        of_task: By the task of this workflow and its tool, a time for each run; of a `repeat` the
+            time of all its turns.
         of_tool: By `server:tool`, the same in all workflows.
+        items: How many items each task of this workflow had, for each run.
     """
 
     of_task: Mapping[tuple[str, str], list[float]]
     of_tool: Mapping[str, list[float]]
+    items: Mapping[str, list[int]]
 
     def times(self, workflow: Workflow, mean: Callable[[list[float]], float]) -> dict[str, float]:
         """The mean time of each task, seconds; of one never measured, that of its tool."""
@@ -60,10 +75,13 @@ class Expected(NamedTuple):
     Attributes:
         seconds: P50 of one call, by task; unknown ones are left out.
         runs: In how many runs of the workflow they were measured.
+        calls: P50 of how many calls a task makes whose number its file does not tell: the items of
+            a `for_each`; 1 for a `repeat`, whose time is that of all its turns.
     """
 
     seconds: dict[str, float]
     runs: int
+    calls: Mapping[str, float] = MappingProxyType({})
 
 
 def measured(journal: Location, workflow: Workflow) -> Measured:
@@ -76,15 +94,22 @@ def measured(journal: Location, workflow: Workflow) -> Measured:
     Raises:
         JournalError: The journal cannot be read.
     """
-    found = Measured(defaultdict(list), defaultdict(list))
+    found = Measured(defaultdict(list), defaultdict(list), defaultdict(list))
+    repeated = [task for task in workflow.plan.tasks.values() if is_repeat(task)]
     with reading(journal) as db:
         for run, name, request in db.execute(_RUNS, (workflow.name, RUNS)).fetchall():
             tools = _tools(json.loads(request)["workflow"])
             by_tool: dict[str, list[float]] = defaultdict(list)
             for task, took_ms in db.execute(_calls(db.sql), (run,)).fetchall():
                 by_tool[tools.get(task, "")].append(took_ms)
-                if name == workflow.name:
+                if name == workflow.name and not is_repeat(workflow.plan.tasks.get(task)):
                     found.of_task[task, tools.get(task, "")].append(took_ms)
+            if name == workflow.name:
+                for own in repeated:
+                    rows = db.execute(_repeats(db.sql), (run, own.id)).fetchall()
+                    found.of_task[own.id, tools.get(own.id, "")].extend(ms for (ms,) in rows)
+                for path, number in db.execute(_ITEMS, (run,)).fetchall():
+                    found.items[path].append(number)
             for tool, times_ms in by_tool.items():
                 found.of_tool[tool].append(sum(times_ms) / len(times_ms))
     return found
@@ -106,7 +131,11 @@ def expected(journal: Location, workflow: Workflow) -> Expected:
     except JournalError:
         return Expected({}, 0)
     runs = max((len(times) for times in found.of_task.values()), default=0)
-    return Expected(found.times(workflow, median), runs)
+    calls: dict[str, float] = {task: median(each) for task, each in found.items.items()}
+    for task in workflow.plan.tasks.values():
+        if is_repeat(task) and found.of_task.get((task.id, task.target)):
+            calls[task.id] = 1
+    return Expected(found.times(workflow, median), runs, calls)
 
 
 def known_estimates(journal: Location, workflow: Workflow) -> dict[str, float]:
@@ -115,6 +144,12 @@ def known_estimates(journal: Location, workflow: Workflow) -> dict[str, float]:
         return estimates(journal, workflow)
     except JournalError:
         return {}
+
+
+def is_repeat(task: TaskPlan | None) -> bool:
+    """Whether a task makes its call until that is enough, and is no `for_each`."""
+    policies = None if task is None else task.policies
+    return policies is not None and policies.repeat is not None and policies.for_each is None
 
 
 def _tools(workflow: Mapping[str, Any]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.documents.text import approximately, counted, name_of, seconds, visible
+from orchestrator.documents.text import counted, name_of, seconds, visible
 from orchestrator.engine import events
 from orchestrator.workflow.budget import amounts
 
@@ -41,9 +41,9 @@ class ProgressDisplay(events.Observer):
         self,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
-        left_s: Callable[[], float | None] = lambda: None,
+        left: Callable[[], str] = lambda: "",
     ) -> None:
-        self._left_s = left_s
+        self._left = left
         self._spinner = Spinner("dots")
         self._clock = clock
         self._generations = self._tasks = 0
@@ -155,8 +155,7 @@ class ProgressDisplay(events.Observer):
         done = ", ".join(f"{count} {status}" for status, count in settled)
         so_far = " so far" if self._grows else ""
         progress = f"{count} of {self._tasks} tasks{so_far} settled"
-        left_s = self._left_s()
-        left = "" if left_s is None else f" (about {approximately(left_s)} left)"
+        left = f" ({words} left)" if (words := self._left()) else ""
         parts = [
             f"{seconds(self._clock() - self._began)}{left}",
             f"{progress}{f' ({done})' if done else ''}",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from orchestrator.documents.text import approximately
 from orchestrator.engine import events
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class TimeLeft(events.Observer):
         self._items: dict[str, tuple[int, int]] = {}  # how many have settled, of how many
         self._settled: set[str] = set()
         self._ends_at: float | None = None
+        self._is_least = False
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
 
@@ -80,6 +82,7 @@ class TimeLeft(events.Observer):
         now = self._clock()
         left = self._left(timing, now)
         is_known = all(late_s < 0 for late_s in self._late_s(timing, now))
+        self._is_least = not timing.unbounded <= {*tuple(self._settled), *tuple(self._items)}
         self._ends_at = now + timing.run_s(self._schedule, left) if is_known else None
         # It never takes more than a tenth of the time of one processor.
         return max(EVERY_S, 10 * (self._clock() - now))
@@ -99,6 +102,13 @@ class TimeLeft(events.Observer):
             if expected_s := timing.call_s.get(task):
                 left.setdefault(task, max(0.0, 1 - (now - began) / expected_s))
         return left
+
+    @property
+    def words(self) -> str:
+        """The same in words; "at least" if a task that is to come may make any number of calls."""
+        if (left_s := self.seconds) is None:
+            return ""
+        return f"{'at least' if self._is_least else 'about'} {approximately(left_s)}"
 
     @property
     def seconds(self) -> float | None:

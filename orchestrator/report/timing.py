@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from orchestrator.engine.priorities import weights
@@ -15,6 +16,7 @@ from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import TaskPlan
 
+NOTHING: Mapping[str, float] = MappingProxyType({})
 Starts = tuple[int, float]  # how many may start in how many seconds
 
 
@@ -24,6 +26,7 @@ class Timing:
     Attributes:
         call_s: What one call of each task takes, seconds.
         calls: How many calls each task makes; of a number without a bound the least.
+        unbounded: The tasks that may make more calls than that.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Timing:
             name: max(count.least, 1) if count.most is None else count.most
             for name, count in calls.items()
         }
+        self.unbounded = {name for name, count in calls.items() if count.most is None}
         self._workflow, self._run_slots = workflow, workflow.max_concurrency
         self._limits: dict[str, dict[tuple[str, ...], int]] = {}
         resources = locking_of(servers).resources
@@ -87,8 +91,12 @@ def timing(
     servers: Mapping[str, Server],
     inputs: Mapping[str, Any],
     estimates: Mapping[str, float],
+    typical: Mapping[str, float] = NOTHING,
 ) -> Timing | None:
     """What a run is expected to take; None if nothing is known. The arguments are as of `forecast`.
+
+    `typical` has how many calls a task made in earlier runs; it counts where the file does not tell
+    the number.
 
     Raises:
         WorkflowError: A given input is unknown or does not fit its schema.
@@ -96,7 +104,14 @@ def timing(
     call_s = weights(workflow.plan.tasks, estimates)
     if call_s is None:
         return None
-    return Timing(workflow, {}, servers, count_calls(workflow, {}, inputs), call_s)
+    counts = count_calls(workflow, {}, inputs)
+    for name, count in counts.items():
+        is_repeat = workflow.plan.tasks[name].policies.repeat is not None
+        if name in typical and (is_repeat or count.least != count.most):
+            counts[name] = Count(number := round(typical[name]), number)
+        elif is_repeat:  # up to so many times, and most often fewer
+            counts[name] = Count(count.least, None)
+    return Timing(workflow, {}, servers, counts, call_s)
 
 
 def _limits(

@@ -98,14 +98,38 @@ def test_what_people_are_told_is_the_median_and_in_how_many_runs_it_was_measured
     for took_ms in (1000, 9000, 2000):
         keep(a=took_ms)
     keep({"name": "other", "tasks": [{"id": "x", "tool": "s:u"}]}, x=4000)
-    assert expected(journal, Workflow.load(FLOW)) == ({"a": 2.0, "b": 4.0}, 3)
+    assert expected(journal, Workflow.load(FLOW)) == ({"a": 2.0, "b": 4.0}, 3, {})
     later = Workflow.load({"name": "later", "tasks": FLOW["tasks"]})
     assert expected(journal, later).runs == 0
 
 
+LOOPS = {
+    "name": "loops",
+    "tasks": [
+        {"id": "list", "tool": "s:list"},
+        {"id": "each", "tool": "s:t", "for_each": "$OUTPUT[list].of"},
+        {"id": "poll", "tool": "s:p", "repeat": {"until": "$LAST.done", "max_times": 90}},
+    ],
+}
+
+
+def test_loops_have_as_many_items_and_take_as_long_as_they_did(
+    journal: Location, keep: Keep
+) -> None:
+    turns = {"attempts": 9}
+    keep(LOOPS, each=[1000] * 3, poll={"duration_ms": 8000, **turns})
+    keep(LOOPS, each=[1000] * 30, poll={"duration_ms": 2000, "attempts": 1})
+    keep(LOOPS, each=[3000, {"status": "error"}] * 5, poll={"duration_ms": 4000, **turns})
+    found = expected(journal, Workflow.load(LOOPS))
+    assert found.seconds == {"each": 1.0, "poll": 4.0}
+    assert found.calls == {"each": 10, "poll": 1}
+    other = Workflow.load({"name": "other", "tasks": LOOPS["tasks"]})
+    assert expected(journal, other).calls == {}
+
+
 def test_without_a_journal_nothing_is_known(tmp_path: Path) -> None:
     journal = tmp_path / "none.db"
-    assert expected(journal, Workflow.load(FLOW)) == ({}, 0)
+    assert expected(journal, Workflow.load(FLOW)) == ({}, 0, {})
     assert known_estimates(journal, Workflow.load(FLOW)) == {}
     with pytest.raises(JournalError):
         of(journal)

@@ -78,9 +78,9 @@ def test_the_terminal_shows_what_starts_what_runs_and_what_has_settled() -> None
 
 
 def test_a_plan_that_grows_is_shown_with_the_tasks_so_far() -> None:
-    now, left = 5.0, None
+    now, left = 5.0, ""
     console = Console(file=io.StringIO())
-    progress = ProgressDisplay(console, clock=lambda: now, left_s=lambda: left)
+    progress = ProgressDisplay(console, clock=lambda: now, left=lambda: left)
     progress.on_event(RunStarted(0, "id", "w", "generations", []))
     progress.on_event(TaskAdded(0, "a", 0))
     progress.on_event(TaskStarted(0, "a", "s", "t", 0, 1, 0.0))
@@ -92,13 +92,9 @@ def test_a_plan_that_grows_is_shown_with_the_tasks_so_far() -> None:
     text = "1 of 2 tasks so far settled (1 success), generation 0 of 0 to 1 so far"
     assert screen(progress).strip() == f"3.2 s, {text}"
     now = 130.0
-    left = 7260.0
+    left = "about 2.0 h"
     assert screen(progress).strip().startswith("2:05 (about 2.0 h left), 1 of 2")
-    left = 480.0
-    assert "(about 8 min left)" in screen(progress)
-    left = 0.0
-    assert "(about 1 s left)" in screen(progress)
-    left = None
+    left = ""
     now = 3730.0
     assert screen(progress).strip().startswith("1:02:05, ")
 

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from orchestrator.engine.events import (
+    Event,
     ItemSettled,
     ItemsStarted,
     RunSettled,
@@ -63,6 +64,32 @@ def test_what_is_left_shrinks_with_what_has_settled_and_what_runs() -> None:
     for task in ("each", "a", "b"):
         left.on_event(TaskSettled(0, task, TaskResult(task, Success(1), 0)))
     assert foreseen() == 0.0
+
+
+def test_what_is_left_is_the_least_where_a_loop_may_be_of_any_length() -> None:
+    each = {"id": "each", "tool": "fake:each", "for_each": "$OUTPUT[a]", "max_parallel": 1}
+    poll = {"id": "poll", "tool": "fake:poll", "repeat": {"until": "$LAST.n", "max_times": 90}}
+    plan, took_s = workflow("a", each, poll), {"a": 1.0, "each": 2.0, "poll": 7.0}
+    now = 0.0
+
+    def of(typical: dict[str, float]) -> TimeLeft:
+        found = timing(plan, {}, {}, took_s, typical)
+        assert found is not None
+        left = TimeLeft(lambda: found, clock=lambda: now)
+        left._schedule = "dataflow"
+        for event in told:
+            left.on_event(event)
+        left.look(found)
+        return left
+
+    told: list[Event] = []
+    assert of({}).words == "at least 7 s"
+    assert of({"poll": 1, "each": 90}).words == "about 3 min"
+    assert of({"poll": 1}).words == "at least 7 s"
+    told = [ItemsStarted(0, "each", 10)]
+    assert of({"poll": 1}).words == "about 21 s"
+    assert of({}).words == "at least 21 s"
+    assert TimeLeft(lambda: None).words == ""
 
 
 @pytest.mark.parametrize("is_known", [True, False])
