@@ -17,6 +17,34 @@ async def titles() -> Json:
     return {"content": [], "structuredContent": {"books": list(BOOKS)}}
 
 
+async def find(word: str = "") -> Json:
+    """Find the books with a word in their titles, as links."""
+    found = {key: title for key, (title, _) in BOOKS.items() if word.lower() in title.lower()}
+    links = [
+        {"type": "resource_link", "uri": f"book://{key}", "name": title}
+        for key, title in found.items()
+    ]
+    return {"content": [{"type": "text", "text": f"{len(links)} found"}, *links]}
+
+
+async def list_templates(_: Json) -> Json:
+    """List the form of the URI of a book."""
+    return {"resourceTemplates": [{"uriTemplate": "book://{key}", "name": "book"}]}
+
+
+async def complete(params: Json) -> Json:
+    """Say which keys of books, or tones of a review, begin like this."""
+    match params["ref"]:
+        case {"type": "ref/resource", "uri": "book://{key}"}:
+            known = list(BOOKS)
+        case {"type": "ref/prompt", "name": "review"} if params["argument"]["name"] == "tone":
+            known = ["friendly", "formal", "funny"]
+        case _:
+            known = []
+    values = [each for each in known if each.startswith(params["argument"]["value"])]
+    return {"completion": {"values": values, "total": len(values), "hasMore": False}}
+
+
 async def list_resources(_: Json) -> Json:
     """List the books and the introduction."""
     books = [{"uri": f"book://{key}", "name": key} for key in BOOKS]
@@ -57,7 +85,7 @@ async def initialize(params: Json) -> Json:
     """Announce tools, resources and prompts."""
     return {
         "protocolVersion": params["protocolVersion"],
-        "capabilities": {"tools": {}, "resources": {}, "prompts": {}},
+        "capabilities": {"tools": {}, "resources": {}, "prompts": {}, "completions": {}},
         "serverInfo": {"name": "library", "version": "1"},
     }
 
@@ -68,12 +96,14 @@ def forget(_: Json) -> None:
 
 async def serve() -> None:
     """Serve until stdin ends."""
-    methods = wire.methods("library", [Tool(titles)]) | {
+    methods = wire.methods("library", [Tool(titles), Tool(find)]) | {
         "initialize": initialize,
         "resources/list": list_resources,
+        "resources/templates/list": list_templates,
         "resources/read": read,
         "prompts/list": list_prompts,
         "prompts/get": get_prompt,
+        "completion/complete": complete,
     }
     await Connection(methods, forget).serve()
 

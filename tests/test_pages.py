@@ -114,6 +114,13 @@ async def test_resources_are_read_for_each_item() -> None:
 
 
 @pytest.mark.anyio
+async def test_links_are_followed_where_the_workflow_says_so() -> None:
+    result = await run("patterns.md", "links")
+    assert result.status == "success"
+    assert result.output == [{"title": "Ulysses", "year": 1922}]
+
+
+@pytest.mark.anyio
 async def test_json_text_is_parsed_where_it_is_read() -> None:
     result = await run("patterns.md", "json-text")
     assert result.status == "success"

@@ -15,8 +15,10 @@ from orchestrator.engine.events import (
     Event,
     OnEvent,
     ServerFailed,
+    ServerListChanged,
     ServerLog,
     ServerReady,
+    ServerResourceUpdated,
     ServerStarting,
 )
 from orchestrator.errors import CallError, NotExecutedError, TaskError
@@ -31,7 +33,17 @@ if TYPE_CHECKING:
 
 # For a pool to open a server, besides the time that this has for its start: others may come first.
 OPEN_S = 30.0
-_EVENTS = {each.name: each for each in (ServerStarting, ServerReady, ServerFailed, ServerLog)}
+_EVENTS = {
+    each.name: each
+    for each in (
+        ServerStarting,
+        ServerReady,
+        ServerFailed,
+        ServerLog,
+        ServerListChanged,
+        ServerResourceUpdated,
+    )
+}
 
 
 class WarmServer:

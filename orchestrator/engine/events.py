@@ -258,6 +258,21 @@ class ServerToolsChanged(ServerEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class ServerListChanged(ServerEvent):
+    """A running server changed its list of `prompts` or `resources`."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerResourceUpdated(ServerEvent):
+    """A resource that is followed has changed; `times` is how often since the last such event."""
+
+    uri: str
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
 class ServerLog(ServerEvent):
     """A server sent a log message; `level` is a severity of RFC 5424, as in MCP."""
 

@@ -95,6 +95,11 @@ def _described(event: events.Event) -> str:
             return f"server {quoted(server)} failed: {error.message}"
         case events.ServerLog(server=server, level=level, data=data):
             return f"server {quoted(server)} logs {level}: {data}"
+        case events.ServerListChanged(server=server, kind=kind):
+            return f"server {quoted(server)} has changed its list of {kind}"
+        case events.ServerResourceUpdated(server=server, uri=uri, times=times):
+            often = f" {times} times" if times > 1 else ""
+            return f"server {quoted(server)}: resource {quoted(uri)} has changed{often}"
         case events.TaskWaiting(task=task, item=item, waiting_for=what):
             return f"{_name(task, item)} waits for {what}"
         case events.TaskStarted(task=task, item=item, server=server, tool=tool, which=which):

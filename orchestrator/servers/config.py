@@ -101,6 +101,7 @@ class Settings(Defaults):
     tools: dict[str, ToolSettings] = Field(default_factory=dict)
     rate: RateText | None = None
     elicitation: Literal["none", "defaults", "ask"] = "none"
+    subscribe: list[str] = Field(default_factory=list)
     required: bool = False
     approve: list[str] | Literal["destructive"] = Field(default_factory=list)
     sensitive: list[str] = Field(default_factory=list)

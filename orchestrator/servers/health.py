@@ -66,26 +66,33 @@ class HealthMonitor:
         list_tools: ListTools,
         subscribe: Subscribe | None,
         until: anyio.Event,
+        on_change: Callable[[Any], None] = lambda _: None,
+        beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
-        """Watch the session, which is open, until the event is set."""
+        """Watch the session, which is open, until the event is set.
+
+        `on_change` receives the notices of the stream, and `beside` runs meanwhile.
+        """
         async with anyio.create_task_group() as group:
+            if beside is not None:
+                group.start_soon(beside)
             group.start_soon(self._relist, list_tools)
             group.start_soon(self._probe, ask)
             if subscribe is not None:  # else notices come unasked, as before 2026-07-28, or never
-                group.start_soon(self._listen, subscribe)
+                group.start_soon(self._listen, subscribe, on_change)
             try:
                 await until.wait()
             finally:
                 group.cancel_scope.cancel()
 
-    async def _listen(self, subscribe: Subscribe) -> None:
+    async def _listen(self, subscribe: Subscribe, on_change: Callable[[Any], None]) -> None:
         pause_s = LISTEN_PAUSE_S
         while True:
             try:
                 with suppress(SubscriptionLost):
                     async with subscribe() as changes:
-                        async for _ in changes:
-                            self.relist_soon()
+                        async for change in changes:
+                            on_change(change)
             except Exception as error:  # refused: its tools will not be listed again
                 logger.debug("server %s sends no changes: %r", quoted(self._server), error)
                 return

@@ -52,12 +52,22 @@ def client_of(
 
 
 def changes_of(client: Client) -> Callable[[], AbstractAsyncContextManager[Subscription]] | None:
-    """Opens a stream of notices that tools have changed; None if none has to be asked for."""
-    tools = client.server_capabilities.tools
-    modern = client.protocol_version in MODERN_PROTOCOL_VERSIONS
-    if modern and tools is not None and tools.list_changed:
-        return partial(client.listen, tools_list_changed=True)
-    return None
+    """Opens a stream of notices that lists have changed; None if none has to be asked for."""
+    if client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+        return None
+    has = client.server_capabilities
+    tools, prompts, resources = (
+        part is not None and bool(part.list_changed)
+        for part in (has.tools, has.prompts, has.resources)
+    )
+    if not (tools or prompts or resources):
+        return None
+    return partial(
+        client.listen,
+        tools_list_changed=tools,
+        prompts_list_changed=prompts,
+        resources_list_changed=resources,
+    )
 
 
 @cache

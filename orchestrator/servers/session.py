@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 from mcp import Client, MCPError
-from mcp.client.session import ClientSession, IncomingMessage
-from mcp.types import LoggingMessageNotificationParams, ToolListChangedNotification
+from mcp.client.session import ClientSession
 from pydantic import ValidationError
 
 from orchestrator.calls.call import Attempt, Call
@@ -22,6 +21,7 @@ from orchestrator.servers import sdk_client, sdk_errors, sdk_requests, sdk_resul
 from orchestrator.servers.config import Server
 from orchestrator.servers.elicitation import Elicitor, answered
 from orchestrator.servers.health import HealthMonitor
+from orchestrator.servers.news import Followed, News, OnNews
 from orchestrator.servers.offers import Offers
 from orchestrator.servers.revisions import Revisions
 from orchestrator.servers.sdk_errors import WAS_CLOSED, ServerFault, raised
@@ -40,12 +40,13 @@ CLOSE_S = 3.0  # for a session to say goodbye; the end of its program takes its 
 END_S = 1.0  # between a call that fails with its connection and the end of that connection
 
 
-class Listener(Protocol):
+class Listener(OnNews, Protocol):
     """Receives what happens to a session, between calls and within."""
+
+    followed: Followed  # the resources whose changes are told
 
     def on_end(self, session: Session) -> None: ...  # unasked; its `failure` says why
     def on_tools(self, session: Session) -> None: ...  # the server has changed its tools
-    def on_log(self, level: str, logger: str, data: Any) -> None: ...
 
 
 class Session:
@@ -76,6 +77,7 @@ class Session:
         self._deliveries = Deliveries()
         silent = partial(self._end, sdk_errors.SILENT)
         self._monitor = HealthMonitor(server.name, self._on_tools, silent)
+        self._news = News(server, listener.followed, listener, self._monitor.relist_soon)
         self._scope = anyio.CancelScope()
         self._started, self._over, self._failed = anyio.Event(), anyio.Event(), anyio.Event()
         self._closing = False
@@ -148,7 +150,11 @@ class Session:
             ) as endpoint:
                 self.kill, self._deliveries = endpoint.kill, endpoint.deliveries
                 client = sdk_client.client_of(
-                    endpoint.target, self._elicitor.callback, mode, self._on_log, self._on_message
+                    endpoint.target,
+                    self._elicitor.callback,
+                    mode,
+                    self._news.on_log,
+                    self._news.on_message,
                 )
                 async with client:
                     await self._use(client, handshake)
@@ -170,24 +176,14 @@ class Session:
             self._started.set()
             changes = sdk_client.changes_of(client)
             ask = partial(sdk_client.ask, session, self._deliveries)
-            await self._monitor.watch(ask, listed, changes, self._over)
+            news, beside = self._news.on_change, partial(self._news.run, client, self.offers)
+            await self._monitor.watch(ask, listed, changes, self._over, news, beside)
             self._scope.deadline = anyio.current_time() + CLOSE_S
             if not self._closing:
                 await self._tail.finish()
                 self._fail(sdk_errors.ENDED)
         finally:
             self._over.set()
-
-    async def _on_log(self, params: LoggingMessageNotificationParams) -> None:
-        try:
-            data = self.server.redact(sdk_results.json_value(params.data))
-        except RecursionError:
-            data = "(nested too deep)"
-        self._listener.on_log(params.level, self.server.redact(params.logger or ""), data)
-
-    async def _on_message(self, message: IncomingMessage) -> None:
-        if isinstance(message, ToolListChangedNotification):
-            self._monitor.relist_soon()
 
     def _on_tools(self, tools: list[Tool]) -> None:
         self._take(tools)
@@ -242,6 +238,8 @@ class Session:
         tool, server, session = call.tool, self.server, self._session
         assert session is not None
         exchange = EXCHANGES[call.kind]
+        if call.kind == "read":  # before it, so that no change is missed
+            self._news.follow(tool)
         with (
             self._deliveries.expect(exchange.show, attempt.note_answer) as delivery,
             sdk_client.relayed_progress(attempt.on_progress, server.redact) as progress,

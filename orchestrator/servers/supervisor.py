@@ -7,7 +7,7 @@ nothing. The circuit breaker decides how soon a start may follow a failure.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Set
+from collections.abc import Callable, Coroutine, Sequence, Set
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,7 @@ class Supervisor:
         self._revisions: Revisions | None = None
         self._sessions: list[Session] = []
         self._wanted: set[Session] = set()  # a run opened them, or found them open
+        self.followed: dict[str, object] = {}  # see `news`
         self._latest: Session | None = None  # the last that was started or has ended
         self._breaker = CircuitBreaker()
         self._opening = anyio.Lock()
@@ -279,6 +280,15 @@ class Supervisor:
         if session.served or session in self._wanted or self._waiting:
             self._revive_soon()
         self._notify()
+
+    def on_news(self, event: Event) -> None:
+        """A server says what has changed besides its tools."""
+        self._announce(event)
+
+    def on_prompts(self, prompts: Sequence[Any]) -> None:
+        """A server has listed its prompts again."""
+        if self._catalog.prompts(self.server.name) is not None:
+            self._catalog.take_prompts(self.server.name, prompts)
 
     def on_log(self, level: str, logger: str, data: Any) -> None:
         """A server has sent a log message."""

@@ -268,6 +268,7 @@ RIGHT: dict[str, list[Any]] = {
     "trust": [],
     "sensitive": [[], ["a"]],
     "elicitation": [],
+    "subscribe": [[], ["a"]],
     "required": [True],
     "approve": [[], ["a"]],
     "allow": [[], ["a"], None],
