@@ -185,7 +185,7 @@ async def measure(name: str, alone: int = ALONE, limit_s: float = LIMIT_S) -> Fi
         bystander = Bystander(both)
         # What is imported at the first use is no harm of the server.
         import_module("mcp.client.streamable_http")
-        http_client._tls()
+        http_client.tls()
         await both.run(
             {"tasks": [{"id": "a", "tool": "good:echo", "arguments": {"value": "${`1`}"}}]}
         )

@@ -128,11 +128,12 @@ def pytest_sessionfinish() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Runs of commands are kept beside the tests, and not among those of the user.
+    """Runs of commands are kept beside the tests, and not among those of the user; so are logins.
 
     The proxies of the machine would come between the tests and their servers.
     """
     os.environ["ORCHESTRATOR_JOURNAL"] = str(tmp_path_factory.mktemp("journal") / "runs.db")
+    os.environ["ORCHESTRATOR_LOGINS"] = str(tmp_path_factory.mktemp("logins"))
     for name in ("http", "https", "all", "no"):
         os.environ.pop(f"{name}_proxy", None)
         os.environ.pop(f"{name}_proxy".upper(), None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import runpy
+import tomllib
 from collections import Counter
 from typing import Any
 
 import pytest
 
 from orchestrator import Orchestrator, Tool, Workflow
-from tests.conformance.client import SERVER, plan
+from tests.conformance.client import SERVER, config, plan
 from tests.conftest import ON_ASYNCIO
 from tests.real_servers import ROOT, program
 
@@ -37,12 +38,14 @@ def verdict(passed: bool, **checks: int) -> Any:
     return SCRIPT["Verdict"](scenario, Counter(checks), passed, "")
 
 
-def test_a_scenario_is_run_once_for_each_revision_but_not_those_of_authorization() -> None:
+def test_a_scenario_is_run_once_for_each_revision() -> None:
     found = [(each.name, each.revision) for each in SCRIPT["parse"](LISTING)]
     assert found == [
         ("initialize", "2025-11-25"),
         ("tools_call", "2025-11-25"),
         ("tools_call", "2026-07-28"),
+        ("auth/basic", "2025-11-25"),
+        ("auth/basic", "2026-07-28"),
         ("skills", "extension"),
     ]
     assert [each.name for each in SCRIPT["parse"](LISTING, "init")] == ["initialize"]
@@ -66,6 +69,25 @@ def test_the_table_says_how_each_scenario_ended() -> None:
         ["1", "3", "0", "0", "FAILED"],
     ]
     assert total == "3 runs: 1 passed, 1 skipped, 1 FAILED"
+
+
+def test_what_is_not_supported_is_listed_with_its_reason() -> None:
+    scenario = SCRIPT["Scenario"]("auth/dpop", "extension")
+    failed = SCRIPT["Verdict"](scenario, Counter(FAILURE=1), False, "")
+    assert failed.word == "unsupported"
+    *_, reason, total = SCRIPT["table"]([failed]).splitlines()
+    assert reason.startswith("unsupported: auth/dpop: the SDK has no")
+    assert total == "1 runs: 0 passed, 0 skipped, 0 FAILED, 1 unsupported"
+
+
+def test_a_scenario_of_authorization_gets_what_an_operator_would_be_told() -> None:
+    context = {"client_id": "me", "client_secret": "hush", "issuer": "https://is.example"}
+    text = config("http://localhost:1/mcp", "auth/pre-registration", context)
+    told = tomllib.loads(text)["servers"][SERVER]
+    assert told["oauth"] == context
+    assert (
+        "oauth" not in tomllib.loads(config("http://localhost:1/mcp", "any", {}))["servers"][SERVER]
+    )
 
 
 def test_as_a_rule_all_tools_are_called_with_what_their_schemas_want() -> None:

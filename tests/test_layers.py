@@ -19,7 +19,7 @@ pytestmark = pytest.mark.untraced
 
 PACKAGE = Path(orchestrator.__file__).parent
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
-KNOW_MCP = ("serve", "servers", "transport")
+KNOW_MCP = ("auth", "serve", "servers", "transport")
 KNOW_RICH = ("cli", "observers")
 # Rooms that run under a virtual clock: they read no clock but anyio's.
 CORE = ("documents", "expressions", "schema", "workflow", "check", "calls", "engine")

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from orchestrator.cli.arguments_of_logins import OF_LOGINS
 from orchestrator.cli.arguments_of_pool import OF_POOL
 from orchestrator.cli.arguments_of_runs import OF_RUNS, REPORTS, SCREENS, STREAMS
 from orchestrator.cli.parser import (
@@ -268,6 +269,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "--servers --no-pool --env-file --no-lock target arguments --timeout --json",
         {"--json": flag("print text as JSON too")},
     ),
+    **OF_LOGINS,
     **OF_POOL,
     **OF_RUNS,
     "init": (

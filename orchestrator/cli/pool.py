@@ -79,7 +79,7 @@ def up(options: argparse.Namespace) -> int:
     async def bring_up() -> int:
         return await _up(place, documents, options)
 
-    from orchestrator.journal.file_lock import FileLock
+    from orchestrator.documents.file_lock import FileLock
 
     with FileLock(place.starting).holding():
         return in_event_loop(bring_up)
@@ -179,7 +179,7 @@ def down(options: argparse.Namespace) -> int:
     """`orchestrator down`."""
     from orchestrator.cli.signals import in_event_loop
     from orchestrator.daemon.place import Place
-    from orchestrator.journal.file_lock import FileLock
+    from orchestrator.documents.file_lock import FileLock
 
     name = str(options.servers or DEFAULT_SERVERS)
     place = Place.of(Path(name))

@@ -17,8 +17,10 @@ from orchestrator.documents.text import duration, quoted
 from orchestrator.errors import CallError
 
 if TYPE_CHECKING:
+    from orchestrator.auth.status import LoginStatus
     from orchestrator.client import Orchestrator
     from orchestrator.inspection import ServerState
+    from orchestrator.servers.config import Server
     from orchestrator.servers.offers import Entry, Kind
 
 Offered = dict["Kind", "list[Entry] | None"]
@@ -40,22 +42,42 @@ def servers(options: argparse.Namespace) -> int:
         return await orchestrator.states()
 
     states = with_servers(ServerPool(wanted), ask)
-    documents = [_state(each, wanted[each.name].description) for each in states]
+    logins = {each.name: _login(wanted[each.name], each.failure) for each in states}
+    documents = [_state(each, wanted[each.name].description, logins[each.name]) for each in states]
     documents += [{"server": name, "state": "disabled", "error": why} for name, why in off.items()]
     if options.json:
         write_json(documents)
     else:
         from orchestrator.cli.rows import print_rows
 
-        columns = ("server", "state", "start", "protocol", "tools", "started with")
-        print_rows(columns, [_row(document) for document in documents])
+        columns = ["server", "state", "start", "protocol", "tools", "started with"]
+        rows = [_row(document) for document in documents]
+        if shown := {name: login.until for name, login in logins.items() if login is not None}:
+            columns.insert(-1, "login")
+            for row in rows:
+                row.insert(-1, shown.get(row[0], ""))
+        print_rows(columns, rows)
         for document in documents:
             if document["error"] is not None:
                 complain(_sentence(document))
     return FAILED if any(each.failure for each in states) else 0
 
 
-def _state(state: ServerState, started_with: str) -> dict[str, Any]:
+def _login(server: Server, failure: CallError | None) -> LoginStatus | None:
+    """The login to a server; None if it needs none, as far as is known."""
+    if not server.logs_in:
+        return None
+    from orchestrator.auth.status import LoginStatus
+    from orchestrator.auth.store import LoginStore
+
+    login = LoginStore().read(server.subject)
+    wants = failure is not None and failure.error.details.get("login_required")
+    if login is None and server.oauth is None and not wants:
+        return None
+    return LoginStatus.of(server.subject, login)
+
+
+def _state(state: ServerState, started_with: str, login: LoginStatus | None) -> dict[str, Any]:
     failure = state.failure
     return {
         "server": state.name,
@@ -63,6 +85,7 @@ def _state(state: ServerState, started_with: str) -> dict[str, Any]:
         "startup_ms": round(state.startup_ms, 1),
         "protocol": state.protocol or None,
         "tools": state.tools if failure is None else None,
+        "login": None if login is None else login.to_dict(),
         "started_with": started_with,
         "error": None if failure is None else str(failure),
     }

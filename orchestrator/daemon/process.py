@@ -20,8 +20,8 @@ from orchestrator.daemon.connection import Connection, NoPoolError, OtherVersion
 from orchestrator.daemon.fork_server import ForkServer
 from orchestrator.daemon.host import Host
 from orchestrator.daemon.place import Place
+from orchestrator.documents.file_lock import FileLock
 from orchestrator.errors import OrchestratorError
-from orchestrator.journal.file_lock import FileLock
 
 LOG_BYTES = 1_000_000  # and as many of the one before
 START_S = 20.0

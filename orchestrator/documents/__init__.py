@@ -2,7 +2,8 @@
 
 Rule: nothing here knows of workflows, tools or servers.
 
-- `files` reads and writes text, `parse` reads JSON strictly and `yaml_document` YAML, `jsonc` drops
+- `files` reads and writes text, `file_lock` is a lock that the kernel frees with its process,
+  `parse` reads JSON strictly and `yaml_document` YAML, `jsonc` drops
   comments from JSON, `encode` writes valid JSON.
 - `differences` finds where two values differ.
 - `jsonpath` names a place in a value (RFC 9535), `pointer` a place in a file (RFC 6901).
@@ -17,6 +18,7 @@ __all__ = [
     "collector",
     "differences",
     "encode",
+    "file_lock",
     "files",
     "jsonc",
     "jsonpath",

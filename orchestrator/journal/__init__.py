@@ -17,8 +17,7 @@ writes.
 - `writer` is the thread that writes, many records in each commit.
 - `store` is what all of these need of the place where the journal is, and `location` finds it.
 - `file_store` is a SQLite file and says who carries a run, `file_session` writes to it, `database`
-  opens it and brings it up to date; `file_lock` is a lock that the kernel frees when its process
-  ends.
+  opens it and brings it up to date.
 - `postgres_store` is a database and says who carries a run, `postgres_session` writes to it,
   `postgres` connects, and `postgres_schema` has its tables and versions. Only these import psycopg.
 """
@@ -28,7 +27,6 @@ from __future__ import annotations
 __all__ = [
     "answers",
     "database",
-    "file_lock",
     "glance",
     "hiding",
     "history",

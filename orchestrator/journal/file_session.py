@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
+from orchestrator.documents.file_lock import FileLock
 from orchestrator.errors import JournalError
 from orchestrator.journal.database import SqliteConnection, open_to_write, unusable
-from orchestrator.journal.file_lock import FileLock
 from orchestrator.journal.store import Database
 
 CHECKPOINT_PAGES = 1_000

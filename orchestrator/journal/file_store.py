@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.documents.encode import to_json
+from orchestrator.documents.file_lock import FileLock
 from orchestrator.errors import JournalError
 from orchestrator.journal.database import open_to_read, runs_of
-from orchestrator.journal.file_lock import FileLock
 from orchestrator.journal.file_session import FileSession
 from orchestrator.journal.live import FRESH_S, WATCHED_S, document_of
 from orchestrator.journal.store import Database

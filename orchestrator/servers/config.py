@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from orchestrator.auth.settings import OAuth, Subject
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.pointer import pointer
@@ -98,6 +99,7 @@ class Settings(Defaults):
     url: str | None = None
     transport: Literal["streamable-http", "sse"] = "streamable-http"
     headers: dict[str, str] = Field(default_factory=dict)
+    oauth: OAuth | None = None
     tools: dict[str, ToolSettings] = Field(default_factory=dict)
     rate: RateText | None = None
     elicitation: Literal["none", "defaults", "ask"] = "none"
@@ -171,7 +173,21 @@ class Server(Settings):
         """What its data may depend on, as a hash, since it has secrets: where and who it is."""
         fields = ["command", "args", "env", "cwd", "url", "headers"]
         fields += ["transport"] if self.is_sse else []
-        return hashlib.sha256(to_json({x: getattr(self, x) for x in fields}).encode()).hexdigest()
+        told = {field: getattr(self, field) for field in fields}
+        if self.oauth is not None:
+            told["oauth"] = self.oauth.model_dump(mode="json")
+        return hashlib.sha256(to_json(told).encode()).hexdigest()
+
+    @property
+    def logs_in(self) -> bool:
+        """Whether logins are for it: it has a URL, and no proof of who we are in its headers."""
+        return self.url is not None and "authorization" not in map(str.lower, self.headers)
+
+    @property
+    def subject(self) -> Subject:
+        """Whose login, if it is one that logs in."""
+        assert self.url is not None
+        return Subject(self.name, self.url, self.oauth or OAuth())
 
     @cached_property
     def hidden(self) -> tuple[str, ...]:
@@ -194,12 +210,19 @@ class Server(Settings):
             yield from named_forms(f"{server}.env.{name}", secrets_of(env={name: value}))
         for name, value in self.headers.items():
             yield from named_forms(f"{server}.headers.{name}", secrets_of(headers={name: value}))
+        for number, secret in enumerate(self._of_oauth):
+            yield from named_forms(f"{server}.oauth.{number}", [secret])
         for number, token in enumerate(self.tokens):
             yield from named_forms(f"{server}.variables.{number}", [token])
 
     @property
     def _named(self) -> Iterator[str]:
-        return secrets_of(url=self.url, args=self.args, env=self.env, headers=self.headers)
+        yield from secrets_of(url=self.url, args=self.args, env=self.env, headers=self.headers)
+        yield from self._of_oauth
+
+    @property
+    def _of_oauth(self) -> Iterator[str]:
+        return iter(()) if self.oauth is None else self.oauth.secrets
 
     def __repr__(self) -> str:
         return f"Server({self.name!r}, {self.description!r})"

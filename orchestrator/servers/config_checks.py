@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
+from orchestrator.auth import checks
+from orchestrator.auth.settings import OAUTH_FIELDS
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import quoted
 from orchestrator.documents.validation import Location, problems_of
@@ -38,6 +40,7 @@ def problems_of_model(model: type[BaseModel], given: Any) -> list[Problem]:
             "": tuple(model.model_fields),
             "tools": tuple(ToolSettings.model_fields),
             "trusted": tuple(TrustedTask.model_fields),
+            "oauth": OAUTH_FIELDS,
         }
         return problems_of(error, given, known)
     return []
@@ -75,6 +78,7 @@ def conflicts(fields: Mapping[str, Any]) -> Iterator[tuple[str, Location, str]]:
             yield f"expected a header name, got {quoted(header)}", ("headers", header), ""
         if isinstance(value, str) and not _HEADER_VALUE.fullmatch(value):
             yield "contains a character that no header may contain", ("headers", header), ""
+    yield from checks.conflicts(fields)
     for where in _escaped(fields):
         yield "expected a path, got text with a control character", where, BACKSLASH_HINT
 

@@ -20,7 +20,7 @@ from orchestrator.servers.config import FIELDS
 from orchestrator.servers.redaction import HIDDEN, shown_fields
 from orchestrator.workflow.source_map import LineSpan, Source, Tree
 
-_MAY_BE_SECRET = frozenset({"args", "env", "headers", "url"})
+_MAY_BE_SECRET = frozenset({"args", "env", "headers", "oauth", "url"})
 _PLAIN_FIELDS = frozenset(FIELDS) - _MAY_BE_SECRET
 _PLAIN_TABLES = ("defaults", "budget")  # numbers and words, no secrets
 _ASSIGNED = re.compile(r"""\s*["']?([\w-]*)["']?\s*[=:]\s*""")
@@ -73,7 +73,7 @@ def _secrets_in(root: Node, data: Any) -> Iterator[tuple[Span, str]]:
                 shown = shown_fields(fields, FIELDS) if isinstance(fields, dict) else {}
                 for field, text in shown.items():
                     place = node.children[server].children[field]
-                    hides_numbers = field in ("env", "headers")
+                    hides_numbers = field in ("env", "headers", "oauth")
                     yield from _differences(place, fields[field], text, hides_numbers)
         elif name not in _PLAIN_TABLES:
             yield from _differences(node, table, shown_fields({name: table}, ())[name], True)

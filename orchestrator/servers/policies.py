@@ -19,6 +19,7 @@ def policy_of(server: Server) -> ServerPolicy:
     """What the configuration of a server says about calls to it, with limits of its own."""
     name, most = server.name, server.max_concurrency
     slot = Cause("server_limit", name)
+    by_person = server.oauth is not None and server.oauth.flow == "login"
     asks = server.elicitation == "ask"
     takes_turns = asks and server.protocol != "2026-07-28"  # see Elicitor
     slots = AdaptiveSlots(slot) if most == "auto" else None
@@ -33,7 +34,7 @@ def policy_of(server: Server) -> ServerPolicy:
         Rate(*server.rate_limit, Cause("rate", name)) if server.rate_limit else None,
         tools if any(tools.values()) else None,
         server.approve,
-        asks,
+        asks or by_person,
         Slots(1, Cause("turn", name)) if takes_turns else None,
         server.identity,
     )

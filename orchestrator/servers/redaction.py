@@ -23,6 +23,13 @@ SHORTEST_SECRET = 4
 SHORTEST_PART = 6
 CUT = "..."
 
+# The fields of the table `oauth` that are no secrets.
+OAUTH_SHOWN = frozenset(
+    (
+        *("flow", "client_id", "client_auth", "client_metadata_url", "signing_algorithm"),
+        *("issuer", "scopes", "redirect_url"),
+    )
+)
 SECRET_NAME = re.compile(r"(?i)(key|token|secret|passw|auth|credential|bearer)")
 _NAMED = re.compile(r"(-{0,2}[\w.-]+)(=|:\s+)(.*)", re.DOTALL)
 _VARIABLES_ONLY = re.compile(r"(Bearer |Basic )?(\$\{[^}]*\})+")
@@ -61,6 +68,11 @@ def shown_fields(fields: Mapping[str, Any], known: Container[str]) -> dict[str, 
                 return _shown_urls(value)
             case (("env" | "headers"), _):
                 return _without_text(value)
+            case "oauth", dict():
+                return {
+                    name: each if name in OAUTH_SHOWN else _without_text(each)
+                    for name, each in value.items()
+                }
         return value if field in known else _without_text(value)
 
     return {field: shown(field, value) for field, value in fields.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,6 +32,8 @@ _SESSION_GONE = re.compile(
     r"session\b.*(not found|unknown|invalid|expired|terminated)|no valid session", re.I
 )
 _UNSUPPORTED = "Unsupported protocol version from the server: "  # the SDK, of a result
+# Says in the details of an error that a person has to log in.
+LOGIN = "login_required"
 # How much of a path a message shows, of what a server sent, and of the server's own message.
 MAX_PATH = 300
 MAX_SENT = 200
@@ -88,7 +91,10 @@ def call_error(fault: ServerFault, server: Server, output: StderrTail) -> CallEr
     if fault.kind == "server_unavailable" and (stray := server.redact(output.stray)):
         facts["stdout"] = cut(stray, MAX_SENT)
         message += f". Its stdout has a line that is no message: {quoted(stray, MAX_SENT)}"
-    if hint := start_hint(server, fault.cause, facts.get("stderr", ())):
+    hint = start_hint(server, fault.cause, facts.get("stderr", ()))
+    if facts.get(LOGIN):
+        hint = f"Run: orchestrator login {shlex.quote(server.name)}"
+    if hint:
         facts["hint"] = hint
         message += f". {hint}"
     error = CallError(fault.kind, message, retryable=fault.retryable, **facts)
@@ -151,6 +157,8 @@ def _fault_of_reading(answer: Unreadable, sent: str, tool: str) -> ServerFault:
 def _http_fault(error: MCPError, facts: Facts) -> ServerFault | None:
     """What HTTP says; None if the JSON-RPC error that came with it says more."""
     said = cut(error.message, MAX_SAID)
+    if facts.refused:
+        return _fault_of_login(said, facts)
     if facts.unreachable or facts.lost:
         verb, fact = ("broke off its answer", "lost") if facts.lost else _UNREACHABLE
         what = f"{verb}: {said}"
@@ -158,11 +166,7 @@ def _http_fault(error: MCPError, facts: Facts) -> ServerFault | None:
     status = facts.http_status
     if status is None:
         return None
-    details = {
-        "http_status": status,
-        **({} if facts.retry_after_s is None else {"retry_after_s": facts.retry_after_s}),
-        **({"body": facts.body} if facts.body else {}),
-    }
+    details = _details_of(facts)
     if facts.had_session and _is_session_gone(error, status):
         what = f"ended the session (HTTP {status}): {said}"
         return ServerFault("server_unavailable", what, details, ends=True)
@@ -176,6 +180,24 @@ def _http_fault(error: MCPError, facts: Facts) -> ServerFault | None:
         return None
     kind: ErrorKind = "protocol_error" if status in _REFUSALS else "server_unavailable"
     return ServerFault(kind, f"answered {shown}", details, retryable=False)
+
+
+def _details_of(facts: Facts) -> dict[str, Any]:
+    """What a response says besides its message."""
+    named: dict[str, Any] = {"http_status": facts.http_status, "body": facts.body or None}
+    named["retry_after_s"] = facts.retry_after_s
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _fault_of_login(said: str, facts: Facts) -> ServerFault:
+    """A request that was not authorized, and so not executed."""
+    what, details = f"was not asked: {facts.refused}", _details_of(facts)
+    if facts.http_status is not None:
+        shown = f"HTTP {facts.http_status}: {said}" if facts.by_server else said
+        what = f"answered {shown}: {facts.refused}"
+    if facts.needs_login:
+        details[LOGIN] = True
+    return ServerFault("server_unavailable", what, details, facts.may_retry)
 
 
 def _is_session_gone(error: MCPError, status: int) -> bool:

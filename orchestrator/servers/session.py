@@ -19,7 +19,7 @@ from orchestrator.schema.tool import Tool
 from orchestrator.schema.violations import check_output
 from orchestrator.servers import sdk_client, sdk_errors, sdk_requests, sdk_results
 from orchestrator.servers.config import Server
-from orchestrator.servers.elicitation import Elicitor, answered
+from orchestrator.servers.elicitation import Elicitor, answered, logged_in
 from orchestrator.servers.health import HealthMonitor
 from orchestrator.servers.news import Followed, News, OnNews
 from orchestrator.servers.offers import Offers
@@ -160,7 +160,8 @@ class Session:
                     await self._use(client, handshake)
         except Exception as error:
             await self._tail.finish()
-            return self._broken(error)
+            refusal = handshake.refusal if self._session is None else None
+            return self._broken(error if refusal is None else MCPError.from_error_data(refusal))
         return WAS_CLOSED
 
     async def _use(self, client: Client, handshake: Handshake) -> None:
@@ -224,7 +225,8 @@ class Session:
         self.served = True
         self.in_flight += 1
         try:
-            return await self._call(call, attempt or Attempt())
+            attempt = attempt or Attempt()
+            return await logged_in(partial(self._call, call, attempt), attempt)
         except anyio.get_cancelled_exc_class():
             if heard == self._monitor.heard:
                 self._monitor.probe_soon()

@@ -27,10 +27,12 @@ from orchestrator.errors import CallError, TaskError
 from orchestrator.servers.catalog import Catalog
 from orchestrator.servers.circuit_breaker import CircuitBreaker
 from orchestrator.servers.config import Server
+from orchestrator.servers.redaction import LOGS, forms_of
 from orchestrator.transport.parameters import HttpParameters, StdioParameters
 from orchestrator.transport.process import start
 
 if TYPE_CHECKING:
+    from orchestrator.auth.authorizer import Authorizer
     from orchestrator.servers.revisions import Revisions
     from orchestrator.servers.session import Session
     from orchestrator.transport.http_client import HttpConnections
@@ -241,13 +243,21 @@ class Supervisor:
         if isinstance(parameters, HttpParameters) and self._http is None:
             from orchestrator.transport.http_client import HttpConnections
 
-            self._http = HttpConnections(parameters)  # all sessions share them
+            self._http = HttpConnections(parameters, self._authorizer())  # all sessions share them
         from orchestrator.servers.revisions import Revisions  # here, since they load the SDK
         from orchestrator.servers.session import Session
 
         if self._revisions is None:
             self._revisions = Revisions(self.server)  # all sessions share it
         return Session(self.server, self, started, self._http, self._revisions)
+
+    def _authorizer(self) -> Authorizer | None:
+        """What has the tokens of the server; None if the configuration has its headers."""
+        if not self.server.logs_in:
+            return None
+        from orchestrator.auth.authorizer import Authorizer
+
+        return Authorizer(self.server.subject, forms=forms_of, learn=LOGS.add)
 
     def _take(self, fresh: list[Session], old: Set[Session], *, first: bool) -> None:
         # Only now are the old ones closed: until then, calls of other runs may need them.

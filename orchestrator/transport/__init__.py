@@ -5,12 +5,14 @@ wait.
 
 - `base` opens any transport; `stdio`, `process`, `stdin_writer`, `stderr` and `framing` are for
   programs, `http`, `sse`, `http_wire` and `http_client` for URLs.
+- `authorization` sends tokens, which whoever has them gives it.
 - `delivery` tells whether a request was written; `handshake` watches the first ones.
 """
 
 from __future__ import annotations
 
 __all__ = [
+    "authorization",
     "base",
     "delivery",
     "framing",

@@ -56,6 +56,8 @@ class Facts:
         size: The bytes of an answer over `limit`, or the least they can be.
         unreadable: An answer that is no JSON-RPC response.
         by_server: Whether code and message are the server's.
+        refused: Why the request was not authorized; empty if it was.
+        needs_login: A person has to log in; `may_retry`: it may be authorized later without.
     """
 
     http_status: int | None = None
@@ -68,6 +70,9 @@ class Facts:
     limit: int = 0
     unreadable: Unreadable | None = None
     by_server: bool = False
+    refused: str = ""
+    needs_login: bool = False
+    may_retry: bool = False
     data: Any = None
 
 

@@ -38,12 +38,15 @@ class Handshake:
         probe_s: How long `server/discover` may take.
         was_ignored: It took longer, and has not been answered since.
         is_over: There is nothing to watch any more.
+        refusal: The error of one that was not authorized: a server that wants a login for the first
+            may know the others only if they come with one.
     """
 
     def __init__(self, start_timeout_s: float) -> None:
         self.probe_s = min(PROBE_S, start_timeout_s * PROBE_SHARE)
         self.was_ignored = False
         self.is_over = False
+        self.refusal: ErrorData | None = None
         self._probe: Id | None = None
         self._initialize: Id | None = None
         self._unanswered: list[Id] = []
@@ -90,6 +93,8 @@ class Handshake:
         if request not in self._unanswered:
             return answer
         self._unanswered.remove(request)
+        if isinstance(answer, JSONRPCError) and isinstance(answer.error.data, Facts):
+            self.refusal = answer.error if answer.error.data.refused else self.refusal
         self.is_over = request == self._initialize
         if request != self._probe:
             return answer

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ from mcp.types import (
 )
 
 from orchestrator.documents.text import quoted
+from orchestrator.transport.authorization import NotAuthorizedError
 from orchestrator.transport.delivery import (
     Answer,
     Facts,
@@ -41,6 +42,8 @@ from orchestrator.transport.messages import Unreadable, memory_of, read
 from orchestrator.transport.parameters import Notify, nothing
 
 logger = logging.getLogger("orchestrator.http")
+
+Hide = Callable[[str], str]
 
 # Failures before the request was written: nothing was executed.
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
@@ -62,6 +65,7 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
         limit: The longest answer, bytes.
         parked: Takes the answers; the responses have stubs in their place.
         heard: Called whenever anything comes.
+        hide: Takes out of what the server sends what was sent to it as a proof of who we are.
     """
 
     def __init__(
@@ -70,11 +74,13 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
         limit: int,
         parked: Parked,
         heard: Notify = nothing,
+        hide: Hide | None = None,
     ) -> None:
         self._inner = inner
         self.limit = limit
         self._parked = parked
         self.heard = heard
+        self.hide = hide
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; bounded for notifications and for the end of a session."""
@@ -91,18 +97,60 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
             self.heard()
             response.request = request
             return await self._contained(response, asked)
-        except httpx2.RequestError as failure:
+        except (httpx2.RequestError, NotAuthorizedError) as failure:
             if request.method == "DELETE":  # with its server, the session is over too
                 return httpx2.Response(204)
             if asked is None:
                 return httpx2.Response(503)
-            return self._parking(asked, _error(asked, error_of_failure(failure)))
+            return self._parking(asked, await self.failed(failure, asked))
+
+    async def failed(
+        self, failure: httpx2.RequestError | NotAuthorizedError, asked: Id
+    ) -> JSONRPCError:
+        """The error of a request that was not sent, or not authorized, or got no answer."""
+        if isinstance(failure, httpx2.RequestError):
+            said = f"{type(failure).__name__}: {failure}".rstrip(": ")
+            unsent = isinstance(failure, _NOT_SENT)
+            return _error(asked, our_error(said, Facts(unreachable=unsent, lost=not unsent)))
+        if failure.refusal is None:
+            error = _error(asked, our_error("", Facts()))
+        else:  # with what the server said
+            error = await self.refused(failure.refusal, asked)
+        assert isinstance(error.error.data, Facts)
+        error.error.data = replace(
+            error.error.data,
+            refused=str(failure),
+            needs_login=failure.needs_login,
+            may_retry=failure.retryable,
+        )
+        return error
+
+    async def refused(
+        self, response: httpx2.Response, asked: Id, *, had_session: bool = False
+    ) -> JSONRPCError:
+        """The JSON-RPC error in the body, or else one of ours, with the status."""
+        body = b""
+        with suppress(httpx2.RequestError):  # the status says enough
+            body, _ = await _read(response, MAX_ERROR_BYTES)
+        if self.hide is not None:
+            body = self.hide(body.decode(errors="replace")).encode()
+        facts = _facts(response)
+        facts = replace(facts, had_session=had_session or facts.had_session)
+        for found in read(body, asked) if body else ():
+            if isinstance(found, JSONRPCError):
+                _with_facts(found, facts)
+                return found
+        text = body.decode(errors="replace").strip()[:MAX_ERROR_BODY]
+        if text and "<html" not in text[:200].lower():
+            facts = replace(facts, body=text)
+        status = f"HTTP {response.status_code} {response.reason_phrase}".strip()
+        return _error(asked, our_error(status, facts))
 
     async def _contained(self, response: httpx2.Response, asked: Id | None) -> httpx2.Response:
         """The response, with a stub in place of the answer to a request."""
         kind = response.headers.get("content-type", "").lower()
         if asked is not None and response.status_code >= 400:
-            return self._parking(asked, await refused(response, asked), response)
+            return self._parking(asked, await self.refused(response, asked), response)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         if kind.startswith("text/event-stream") and response.status_code == 200:
             response.stream = _ContainedStream(response.stream, self.heard)
@@ -120,6 +168,8 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
         facts = _facts(response)
 
         def receive(data: str) -> Iterator[str]:
+            if self.hide is not None:
+                data = self.hide(data)
             for found in read(data, asked):
                 match found:
                     case JSONRPCResponse() | JSONRPCError():
@@ -153,6 +203,9 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
         body, size = await _read(response, self.limit, self.heard)
         if size > self.limit:
             return _error(asked, too_large(size, self.limit)), 0
+        if self.hide is not None:
+            text = self.hide(body.decode(errors="surrogateescape"))
+            body = text.encode(errors="surrogateescape")
         answers = [found for found in read(body, asked) if _answers(found)]
         # Of a batch, the one with the right id.
         found = next((each for each in answers if each.id == asked), (*answers, None)[0])
@@ -202,33 +255,6 @@ async def _read(
     finally:
         await response.aclose()
     return b"".join(parts), size
-
-
-def error_of_failure(failure: httpx2.RequestError) -> ErrorData:
-    """The error of a request that could not be sent, or whose answer did not come."""
-    said = f"{type(failure).__name__}: {failure}".rstrip(": ")
-    unsent = isinstance(failure, _NOT_SENT)
-    return our_error(said, Facts(unreachable=unsent, lost=not unsent))
-
-
-async def refused(
-    response: httpx2.Response, asked: Id, *, had_session: bool = False
-) -> JSONRPCError:
-    """The JSON-RPC error in the body, or else one of ours, with the status."""
-    body = b""
-    with suppress(httpx2.RequestError):  # the status says enough
-        body, _ = await _read(response, MAX_ERROR_BYTES)
-    facts = _facts(response)
-    facts = replace(facts, had_session=had_session or facts.had_session)
-    for found in read(body, asked) if body else ():
-        if isinstance(found, JSONRPCError):
-            _with_facts(found, facts)
-            return found
-    text = body.decode(errors="replace").strip()[:MAX_ERROR_BODY]
-    if text and "<html" not in text[:200].lower():
-        facts = replace(facts, body=text)
-    status = f"HTTP {response.status_code} {response.reason_phrase}".strip()
-    return _error(asked, our_error(status, facts))
 
 
 def _facts(response: httpx2.Response) -> Facts:

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import httpx2
 
+from orchestrator.transport.authorization import Authorization, AuthorizedTransport
 from orchestrator.transport.delivery import Parked
 from orchestrator.transport.http import ContainedTransport
 from orchestrator.transport.http_wire import WireTransport, proxy_for
@@ -27,7 +28,7 @@ KEPT_CONNECTIONS = 100
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
     """One TLS context for all: making one takes 28 ms, using one 0.6 ms."""
     return httpx2.create_ssl_context()
 
@@ -46,17 +47,25 @@ def most_connections() -> int | None:
 
 def _transport(limits: httpx2.Limits, proxy: httpx2.Proxy | None) -> httpx2.AsyncHTTPTransport:
     try:
-        return httpx2.AsyncHTTPTransport(verify=_tls(), limits=limits, proxy=proxy)
+        return httpx2.AsyncHTTPTransport(verify=tls(), limits=limits, proxy=proxy)
     except ImportError:
         what = 'a SOCKS proxy needs a library: run pip install "httpx2[socks]"'
         raise httpx2.ProxyError(what) from None
 
 
 class HttpConnections:
-    """The connections to a URL: opened for its first session, closed after its last."""
+    """The connections to a URL: opened for its first session, closed after its last.
 
-    def __init__(self, parameters: HttpParameters) -> None:
-        self._parameters = parameters
+    Args:
+        parameters: The URL, and what is sent with each request.
+        authorization: Has the tokens; None: no request gets one, and none is asked for.
+    """
+
+    def __init__(
+        self, parameters: HttpParameters, authorization: Authorization | None = None
+    ) -> None:
+        self._parameters, self._authorization = parameters, authorization
+        self._hide = None if authorization is None else authorization.hide
         self._connections: httpx2.AsyncHTTPTransport | None = None
         self._proxy = ""  # for messages: without its user and password
         self._sessions = 0
@@ -66,7 +75,8 @@ class HttpConnections:
         """A client for one session, with cookies of its own; reports and keeps what comes."""
         async with self._wire() as wire:
             limit = self._parameters.max_message_bytes
-            async with self._client(ContainedTransport(wire, limit, parked, heard)) as client:
+            transport = ContainedTransport(wire, limit, parked, heard, self._hide)
+            async with self._client(transport) as client:
                 yield client
 
     @asynccontextmanager
@@ -78,7 +88,7 @@ class HttpConnections:
 
         async with self._wire() as wire, anyio.create_task_group() as group:
             limit = self._parameters.max_message_bytes
-            transport = SseTransport(wire, limit, parked, group, heard)
+            transport = SseTransport(wire, limit, parked, group, heard, self._hide)
 
             def client(*_: Any, **__: Any) -> httpx2.AsyncClient:
                 return self._client(transport)
@@ -94,7 +104,7 @@ class HttpConnections:
         )
 
     @asynccontextmanager
-    async def _wire(self) -> AsyncIterator[WireTransport]:
+    async def _wire(self) -> AsyncIterator[httpx2.AsyncBaseTransport]:
         if self._connections is None:
             limits = httpx2.Limits(
                 max_connections=most_connections(), max_keepalive_connections=KEPT_CONNECTIONS
@@ -104,7 +114,11 @@ class HttpConnections:
             self._connections = _transport(limits, proxy)
         self._sessions += 1
         try:
-            yield WireTransport(self._connections, self._proxy)
+            wire = WireTransport(self._connections, self._proxy)
+            if self._authorization is None:
+                yield wire
+            else:
+                yield AuthorizedTransport(wire, self._parameters.url, self._authorization)
         finally:
             self._sessions -= 1
             if not self._sessions:

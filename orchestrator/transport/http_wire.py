@@ -22,7 +22,7 @@ LONGEST_REOPEN_S = 8.0
 DRAIN_S = 0.1
 # Statuses that a proxy answers with, rather than the server behind it.
 _OF_PROXIES = (407, 502, 503, 504)
-_OF_BODIES = ("content-encoding", "content-length", "transfer-encoding")
+OF_BODIES = ("content-encoding", "content-length", "transfer-encoding")
 
 
 class WireTransport(httpx2.AsyncBaseTransport):
@@ -133,7 +133,7 @@ async def without_body(response: httpx2.Response) -> httpx2.Response:
     headers = [
         (name, value)
         for name, value in response.headers.multi_items()
-        if name.lower() not in _OF_BODIES
+        if name.lower() not in OF_BODIES
     ]
     return httpx2.Response(response.status_code, headers=headers)
 

@@ -21,6 +21,7 @@ from mcp import MCPError
 from mcp.types import JSONRPCError, JSONRPCResponse
 
 from orchestrator.documents.text import quoted
+from orchestrator.transport.authorization import NotAuthorizedError
 from orchestrator.transport.delivery import (
     Answer,
     NoConnectionError,
@@ -30,7 +31,7 @@ from orchestrator.transport.delivery import (
 )
 from orchestrator.transport.events import EventStream, encoded
 from orchestrator.transport.framing import Id, Lines, TooLong
-from orchestrator.transport.http import ContainedTransport, error_of_failure, plain, refused
+from orchestrator.transport.http import ContainedTransport, Hide, plain
 from orchestrator.transport.http_wire import within_origin, without_body
 from orchestrator.transport.messages import crowded
 from orchestrator.transport.parameters import Notify, nothing
@@ -50,6 +51,7 @@ class SseTransport(ContainedTransport):
         parked: Takes the answers; the stream has stubs in their place.
         group: Its tasks read the stream and post requests.
         heard: Called whenever anything comes.
+        hide: Takes out of what the server sends what was sent to it as a proof of who we are.
     """
 
     def __init__(
@@ -59,8 +61,9 @@ class SseTransport(ContainedTransport):
         parked: Parked,
         group: TaskGroup,
         heard: Notify = nothing,
+        hide: Hide | None = None,
     ) -> None:
-        super().__init__(inner, limit, parked, heard)
+        super().__init__(inner, limit, parked, heard, hide)
         self._group = group
         self._said: MemoryObjectSendStream[bytes] | None = None  # what the SDK is to read
         self._posting: dict[Id, anyio.CancelScope] = {}
@@ -90,12 +93,12 @@ class SseTransport(ContainedTransport):
     async def _open(self, request: httpx2.Request) -> httpx2.Response:
         try:
             response = await self._sent(request)
-        except httpx2.RequestError as failure:
-            error = error_of_failure(failure)
+        except (httpx2.RequestError, NotAuthorizedError) as failure:
+            error = (await self.failed(failure, 0)).error
             raise MCPError(error.code, error.message, error.data) from None
         self.heard()
         if response.status_code != 200:
-            error = (await refused(response, 0)).error
+            error = (await self.refused(response, 0)).error
             raise MCPError(error.code, error.message, error.data)
         kind = response.headers.get("content-type", "")
         if not kind.lower().startswith("text/event-stream"):
@@ -149,9 +152,9 @@ class SseTransport(ContainedTransport):
                 await without_body(response)
                 return
             # Its session is in the URL.
-            answer = await refused(response, asked, had_session=True)
-        except httpx2.RequestError as failure:
-            answer = JSONRPCError(jsonrpc="2.0", id=asked, error=error_of_failure(failure))
+            answer = await self.refused(response, asked, had_session=True)
+        except (httpx2.RequestError, NotAuthorizedError) as failure:
+            answer = await self.failed(failure, asked)
         stub = self._parked.park(asked, answer)
         with suppress(*_GONE):  # the session is over
             assert self._said is not None

@@ -46,6 +46,7 @@ def test_servers_shows_which_start_and_what_is_wrong(
         "state": "ready",
         "protocol": "2025-11-25",
         "tools": 1,
+        "login": None,
         "error": None,
     }
 

@@ -25,7 +25,7 @@ from orchestrator.daemon import connection, fork_server, guest, process
 from orchestrator.daemon.configuration import document_of
 from orchestrator.daemon.host import Host
 from orchestrator.daemon.place import Place
-from orchestrator.journal.file_lock import FileLock
+from orchestrator.documents.file_lock import FileLock
 from orchestrator.servers.config_file import load_config
 from tests.conftest import Write
 

@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from orchestrator import Question
-from orchestrator.journal.file_lock import FileLock
+from orchestrator.documents.file_lock import FileLock
 from orchestrator.journal.file_store import asked_path, lock_path
 from orchestrator.journal.location import store_of
 from orchestrator.serve.forms import form_of, message_of, value_in

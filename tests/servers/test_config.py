@@ -256,6 +256,7 @@ RIGHT: dict[str, list[Any]] = {
     "url": [None],
     "transport": [],
     "headers": [],
+    "oauth": [None],
     "timeout_s": [1, 1.5],
     "start_timeout_s": [1, 1.5],
     "max_concurrency": [0, 1, None],

@@ -12,8 +12,8 @@ import pytest
 
 from mock_servers import text as texts
 from orchestrator import JournalError, Orchestrator
+from orchestrator.documents.file_lock import FileLock
 from orchestrator.journal import history
-from orchestrator.journal.file_lock import FileLock
 from orchestrator.journal.file_store import asked_path, lock_path
 from orchestrator.ui.actions import Actions
 from tests.ui.browser import opened

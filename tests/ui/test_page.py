@@ -128,7 +128,7 @@ async def test_a_run_that_another_process_carries_shows_how_far_it_is(tmp_path: 
         assert run["status"] == "interrupted"
         lock = lock_path(journal, result.run_id)
         lock.parent.mkdir(exist_ok=True)
-        from orchestrator.journal.file_lock import FileLock
+        from orchestrator.documents.file_lock import FileLock
 
         held = FileLock(lock)
         assert held.acquire(wait=False)

@@ -1,0 +1,225 @@
+"""Has the tokens of one server, and renews them: once for all calls, sessions and processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import anyio
+import httpx2
+from mcp.client.auth import OAuthClientProvider, OAuthFlowError
+from mcp.client.auth.utils import (
+    extract_resource_metadata_from_www_auth,
+    extract_scope_from_www_auth,
+    union_scopes,
+)
+
+from orchestrator.auth import flows
+from orchestrator.auth.checks import SCOPE
+from orchestrator.auth.record import Login
+from orchestrator.auth.requests import NewClient, new_client, sent
+from orchestrator.auth.settings import Subject
+from orchestrator.auth.store import LoginStore, in_thread
+from orchestrator.documents.text import cut, quoted, visible
+from orchestrator.transport.authorization import NotAuthorizedError
+
+HIDDEN = "***"
+# A renewal is not broken off by a call that gives up: a token that was used up for an answer that
+# nobody has read would be the end of the login. So it has a bound of its own.
+RENEWAL_S = 30.0
+MAX_SAID = 500
+# Tokens of before may still come back in what a server sends.
+REMEMBERED = 4
+
+Forms = Callable[[Iterable[str]], Iterable[str]]
+
+
+class Authorizer:
+    """The tokens of a server.
+
+    Args:
+        subject: The server.
+        store: Where its login is kept.
+        forms: All forms in which a text could come back from the server.
+        learn: Is told of each token, in all its forms, for the logs.
+        client: Makes a client for requests to issuers.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        store: LoginStore | None = None,
+        forms: Forms = tuple,
+        learn: Callable[[Iterable[str]], None] = lambda _: None,
+        client: NewClient = new_client,
+    ) -> None:
+        self.subject = subject
+        self._store = store or LoginStore()
+        self._forms, self._learn, self._client = forms, learn, client
+        self._login: Login | None = None
+        self._is_loaded = False
+        self._known: dict[str, tuple[str, ...]] = {}  # the forms of each token
+        self._turn = anyio.Lock()
+
+    def __repr__(self) -> str:
+        return f"Authorizer({self.subject.name!r})"
+
+    async def token(self) -> str | None:
+        """The token to send: a new one if that of before is about to expire.
+
+        Raises:
+            NotAuthorizedError: There is none any more.
+        """
+        if not self._is_loaded:
+            await self._load()
+        login = self._login
+        if login is None or login.tokens is None or not login.is_stale(time.time()):
+            return None if login is None else login.token
+        return await self._renewed(login.token, None)
+
+    async def renewed(self, sent: str | None, refusal: httpx2.Response) -> str:
+        """A token in place of one that the server has refused.
+
+        Raises:
+            NotAuthorizedError: There is none.
+        """
+        return await self._renewed(sent, refusal)
+
+    def hide(self, text: str) -> str:
+        """A text of the server without the tokens that were sent to it."""
+        for forms in self._known.values():
+            for form in forms:
+                if form in text:
+                    text = text.replace(form, HIDDEN)
+        return text
+
+    async def _renewed(self, sent: str | None, refusal: httpx2.Response | None) -> str:
+        async with self._turn, self._store.locked(self.subject):
+            await self._load()  # another call or process may have been first
+            login = self._login
+            if login is not None and login.token not in (None, sent):
+                assert login.token is not None
+                if not login.is_stale(time.time()):
+                    return login.token
+            with anyio.CancelScope(shield=True), anyio.move_on_after(RENEWAL_S):
+                await self._renew(login or Login(url=self.subject.url), refusal)
+                assert self._login is not None
+                assert self._login.token is not None
+                return self._login.token
+        what = f"its login was not renewed within {RENEWAL_S:g} s"
+        raise NotAuthorizedError(what, retryable=True)
+
+    async def _renew(self, login: Login, refusal: httpx2.Response | None) -> None:
+        """Renew a login, in which nobody takes part.
+
+        Raises:
+            NotAuthorizedError: A person has to, or it failed.
+        """
+        if self.subject.settings.flow == "client_credentials":
+            provider = flows.by_client(self.subject)
+            await self.log_in(provider, login, refusal or httpx2.Response(401))
+            return
+        lacks = refusal is not None and refusal.status_code == 403
+        why = login.ended or "it wants a login"
+        if lacks:
+            why = "it wants more rights than its login has"
+        elif login.refreshes:
+            provider = flows.by_person(self.subject, login)
+            async with self._client() as client:
+                if await flows.refresh(provider, login, partial(sent, client, self.subject.url)):
+                    await self._keep(login.after(provider.context, time.time()))
+                    return
+            why = "its login has ended, and cannot be renewed"
+        elif login.tokens is not None:
+            why = "its login has ended"
+        if not lacks:
+            login = login.over(why if login.tokens is not None else login.ended)
+        await self._keep(noting(login, refusal))
+        raise NotAuthorizedError(why, needs_login=True)
+
+    async def log_in(
+        self, provider: OAuthClientProvider, login: Login, refusal: httpx2.Response
+    ) -> Login:
+        """Get the first token, or one with more rights; it is kept.
+
+        Raises:
+            NotAuthorizedError: There is none, and why.
+        """
+        asked = asking(self.subject, login, refusal)
+        issuer = self.subject.settings.issuer
+        try:
+            async with self._client() as client:
+                send = partial(sent, client, self.subject.url)
+                await flows.obtain(provider, asked, send, issuer)
+        except OAuthFlowError as error:
+            raise NotAuthorizedError(self._said(error)) from None
+        if provider.context.current_tokens is None:
+            raise NotAuthorizedError("its issuer gave no token")
+        return await self._keep(login.after(provider.context, time.time()))
+
+    def _said(self, error: Exception) -> str:
+        """What a provider or an issuer says, without secrets."""
+        text = str(error)
+        for form in self._forms(self.subject.settings.secrets):
+            text = text.replace(form, HIDDEN)
+        return visible(cut(self.hide(text), MAX_SAID))
+
+    async def current(self) -> Login | None:
+        """The login as it is kept now."""
+        await self._load()
+        return self._login
+
+    async def _load(self) -> None:
+        self._take(await in_thread(self._store.read, self.subject))
+
+    async def _keep(self, login: Login) -> Login:
+        if login != self._login:
+            self._take(login)
+            try:
+                await in_thread(self._store.write, self.subject, login)
+            except OSError as error:
+                what = f"its login cannot be kept in {quoted(self._store.kind, 200)}: {error}"
+                raise NotAuthorizedError(what) from None
+        return login
+
+    def _take(self, login: Login | None) -> None:
+        self._login, self._is_loaded = login, True
+        if login is None or login.tokens is None:
+            return
+        for token in filter(None, (login.tokens.access_token, login.tokens.refresh_token)):
+            if token not in self._known:
+                self._known[token] = tuple(self._forms([token]))
+                self._learn(self._known[token])
+        for old in list(self._known)[:-REMEMBERED]:
+            del self._known[old]
+
+
+def noting(login: Login, refusal: httpx2.Response | None) -> Login:
+    """The login, with what the server asks for: the next one asks the issuer for that."""
+    if refusal is None:
+        return login
+    given = (extract_scope_from_www_auth(refusal) or "").split()
+    scope = " ".join(each for each in given if SCOPE.fullmatch(each))
+    if refusal.status_code == 403:
+        scope = union_scopes(login.wanted or _granted(login), scope) or ""
+    where = extract_resource_metadata_from_www_auth(refusal) or login.described_at
+    update = {"wanted": scope or login.wanted, "described_at": where}
+    return login.model_copy(update=update)
+
+
+def asking(subject: Subject, login: Login, refusal: httpx2.Response) -> httpx2.Response:
+    """The answer of a server as a provider is to see it: it asks for all scopes that are wanted.
+
+    A provider adds to scopes only if it is the one that had asked for the others.
+    """
+    noted = noting(login, refusal)
+    scope = union_scopes(union_scopes(login.wanted, noted.wanted), subject.scope)
+    parts = [f'scope="{scope}"'] if scope else []
+    if noted.described_at:
+        parts.append(f'resource_metadata="{noted.described_at}"')
+    return httpx2.Response(401, headers={"www-authenticate": f"Bearer {', '.join(parts)}"})
+
+
+def _granted(login: Login) -> str | None:
+    return None if login.tokens is None else login.tokens.scope

@@ -1,0 +1,129 @@
+"""Logs in to a server: with a person, or with what the configuration has."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import anyio
+import httpx2
+from mcp.shared.auth import AuthorizationCodeResult
+from mcp.types import LATEST_PROTOCOL_VERSION
+
+from orchestrator.auth import flows
+from orchestrator.auth.authorizer import Authorizer
+from orchestrator.auth.browser import Browser, PortInUseError
+from orchestrator.auth.record import Login
+from orchestrator.auth.requests import NewClient, new_client, sent
+from orchestrator.auth.settings import Subject
+from orchestrator.auth.store import LoginStore
+from orchestrator.transport.authorization import NotAuthorizedError
+
+# For a person to log in.
+PERSON_S = 600.0
+_HELLO = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": LATEST_PROTOCOL_VERSION,
+        "capabilities": {},
+        "clientInfo": {"name": flows.NAME, "version": "1"},
+    },
+}
+_ACCEPT = "application/json, text/event-stream"
+
+
+class Person(Protocol):
+    """Somebody who logs in.
+
+    Attributes:
+        redirect_url: Where the issuer sends their browser afterwards.
+    """
+
+    redirect_url: str
+
+    async def open(self, link: str) -> None:
+        """Have them follow a link."""
+
+    async def answer(self) -> AuthorizationCodeResult:
+        """What their browser came back with.
+
+        Raises:
+            NotAuthorizedError: They refused, or brought something else.
+        """
+
+
+async def log_in(
+    subject: Subject,
+    person: Person | None,
+    store: LoginStore | None = None,
+    client: NewClient = new_client,
+) -> Login:
+    """Log in to a server; the login is kept, in place of the one before.
+
+    Args:
+        subject: The server.
+        person: Who logs in; None for a client that logs in by itself.
+        store: Where the login is kept.
+        client: Makes a client for requests to the server and its issuer.
+
+    Raises:
+        NotAuthorizedError: It failed, and why.
+    """
+    authorizer = Authorizer(subject, store, client=client)
+    before = await authorizer.current() or Login(url=subject.url)
+    refusal = await _refusal(subject, client)
+    if person is None:
+        return await authorizer.log_in(flows.by_client(subject), before, refusal)
+    provider = flows.by_person(
+        subject, _registered(before, person), person.redirect_url, person.open, person.answer
+    )
+    with anyio.move_on_after(PERSON_S):
+        return await authorizer.log_in(provider, before, refusal)
+    raise NotAuthorizedError(f"nobody logged in within {PERSON_S / 60:g} minutes")
+
+
+def _registered(before: Login, person: Person) -> Login:
+    """The login of before without tokens; without its client too if that has another redirect."""
+    client = before.client
+    known = () if client is None else map(str, client.redirect_uris or ())
+    if client is not None and person.redirect_url not in known:
+        client = None  # issuers send a browser only to where they were told
+    return before.model_copy(update={"tokens": None, "client": client})
+
+
+async def _refusal(subject: Subject, client: NewClient) -> httpx2.Response:
+    """What the server answers to who is not logged in, which says where to log in.
+
+    One that answers as if nothing were missing may still want a login for more.
+    """
+    headers = {"Accept": _ACCEPT, "MCP-Protocol-Version": LATEST_PROTOCOL_VERSION}
+    request = httpx2.Request("POST", subject.url, json=_HELLO, headers=headers)
+    async with client() as opened:
+        response = await sent(opened, subject.url, request)
+    return response if response.status_code == 401 else httpx2.Response(401)
+
+
+@asynccontextmanager
+async def in_browser(
+    subject: Subject, show: Callable[[str], None], store: LoginStore | None = None
+) -> AsyncIterator[Browser]:
+    """A person with a browser, who comes back to where the last one did, if that is free.
+
+    Raises:
+        PortInUseError: The configuration names a port, and it is not free.
+    """
+    if (wanted := subject.settings.redirect_url) is None:
+        login = await Authorizer(subject, store).current()
+        known = () if login is None or login.client is None else login.client.redirect_uris or ()
+        for url in map(str, known[:1]):
+            try:
+                async with Browser.listening(url, show) as browser:
+                    yield browser
+                    return
+            except PortInUseError:
+                break  # an issuer that minds is told of another one
+    async with Browser.listening(wanted, show) as browser:
+        yield browser

@@ -1,0 +1,130 @@
+"""Where logins are kept."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.auth.record import Login
+from orchestrator.auth.settings import Subject
+from orchestrator.auth.store import Keyring, LoginStore, default_directory
+from tests.auth.world import SECRET, store_in
+
+SUBJECT = Subject("it", "https://it.example/mcp")
+LOGIN = Login.model_validate({"url": SUBJECT.url, "tokens": {"access_token": SECRET}})
+
+
+class Ring:
+    """A keyring."""
+
+    priority = 5
+
+    def __init__(self, *, works: bool = True) -> None:
+        self.kept: dict[tuple[str, str], str] = {}
+        self.works = works
+
+    def _check(self) -> None:
+        if not self.works:
+            raise RuntimeError(f"no bus for {SECRET}")
+
+    def get_password(self, service: str, name: str) -> str | None:
+        self._check()
+        return self.kept.get((service, name))
+
+    def set_password(self, service: str, name: str, text: str) -> None:
+        self._check()
+        self.kept[service, name] = text
+
+    def delete_password(self, service: str, name: str) -> None:
+        self._check()
+        del self.kept[service, name]
+
+
+@pytest.fixture
+def ring(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ring:
+    """The keyring of the system."""
+    made = Ring()
+    module: Any = types.ModuleType("keyring")
+    module.get_keyring = lambda: made
+    monkeypatch.setitem(sys.modules, "keyring", module)
+    monkeypatch.delenv("ORCHESTRATOR_LOGINS", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return made
+
+
+def test_a_keyring_is_used_if_there_is_one(ring: Ring) -> None:
+    store = LoginStore()
+    assert store.kind == "the keyring of the system"
+    assert store.read(SUBJECT) is None
+    store.write(SUBJECT, LOGIN)
+    assert list(ring.kept) == [("orchestrator", SUBJECT.key)]
+    assert not list(default_directory().glob("*.json"))
+    assert LoginStore().read(SUBJECT) == LOGIN
+    assert store.remove(SUBJECT)
+    assert not ring.kept
+    assert not store.remove(SUBJECT)
+
+
+def test_a_keyring_that_fails_is_replaced_by_a_file(
+    ring: Ring, caplog: pytest.LogCaptureFixture
+) -> None:
+    ring.works = False
+    store = LoginStore()
+    store.write(SUBJECT, LOGIN)
+    assert store.read(SUBJECT) == LOGIN
+    assert "the keyring cannot be used (RuntimeError)" in caplog.text
+    assert SECRET not in caplog.text
+    ring.works = True
+    store.write(SUBJECT, LOGIN)  # and back again: it is in one place only
+    assert not list(default_directory().glob("*.json"))
+
+
+@pytest.mark.parametrize("priority", [0, -1])
+def test_a_keyring_that_keeps_nothing_is_none(ring: Ring, priority: float) -> None:
+    ring.priority = priority  # type: ignore[assignment]
+    assert not isinstance(LoginStore()._vault, Keyring)
+
+
+def test_without_the_library_files_are_used(
+    ring: Ring, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    assert LoginStore().kind == str(tmp_path / "orchestrator" / "logins")
+    monkeypatch.setenv("ORCHESTRATOR_LOGINS", str(tmp_path / "mine"))
+    assert LoginStore().kind == str(tmp_path / "mine")
+    assert not ring.kept
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"url": 3}', b"\xff", b'{"tokens": "hUsHhUsH"}'])
+def test_a_damaged_file_is_no_login(
+    tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = store_in(tmp_path)
+    store.write(SUBJECT, LOGIN)
+    [file] = (tmp_path / "logins").glob("*.json")
+    file.write_bytes(damage)
+    assert store.read(SUBJECT) is None
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert SECRET not in caplog.text
+    store.write(SUBJECT, LOGIN)
+    assert store.read(SUBJECT) == LOGIN
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no mode there")
+def test_a_file_that_others_can_read_is_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = store_in(tmp_path)
+    store.write(SUBJECT, LOGIN)
+    [file] = (tmp_path / "logins").glob("*.json")
+    file.chmod(0o640)
+    assert store.read(SUBJECT) is None
+    assert "others can read its file" in caplog.text
+    store.write(SUBJECT, LOGIN)
+    assert store.read(SUBJECT) == LOGIN
