@@ -253,8 +253,14 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "save the tool definitions of the servers in servers.lock",
         "Starts the servers. If the file exists, shows what has changed and writes nothing (exit "
         "code 2) without --update.",
-        "server --servers --env-file --update|--check",
-        {},
+        "server --servers --env-file --update|--check --workflows",
+        {
+            "--workflows": {
+                "type": Path,
+                "metavar": "DIR",
+                "help": "show which workflows in this directory the changes break",
+            }
+        },
     ),
     "catalog": (
         "print the tools and a guide to the workflow format, for a model",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from orchestrator.cli import FAILED, WRONG
 from orchestrator.cli.diagnostics import complain
+from orchestrator.cli.impact import check_directory, show_impact
 from orchestrator.cli.streams import write
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, list_tools, named_servers, read_servers
 from orchestrator.documents.text import counted, listed, visible
@@ -46,6 +47,7 @@ def lock(options: argparse.Namespace) -> int:
     servers_file = options.servers or DEFAULT_SERVERS
     servers, path = read_servers(options), lock_path(servers_file)
     wanted = named_servers(options, servers)
+    check_directory(options.workflows)
     before, broken = _before(options, servers_file)
     tools, failures = list_tools(ServerPool(wanted), denied=True)
     for failure in failures.values():
@@ -62,6 +64,10 @@ def lock(options: argparse.Namespace) -> int:
         return 0
     found = _compare(before, asked, servers, of_all=not options.server)
     _show(found, before, asked)
+    kept = {name: of for name, of in before.definitions.items() if name not in found.removed}
+    after = Lockfile({**kept, **asked.definitions}, {**before.started_with, **asked.started_with})
+    if options.workflows is not None and str(found):
+        show_impact(options.workflows, servers, before, after)
     if not str(found):  # no count to show
         write(f"{path}: {_no_changes(servers, asked)}")
     elif not options.update:
@@ -69,9 +75,6 @@ def lock(options: argparse.Namespace) -> int:
         write(f"{path}: {found}; nothing was written; accept with: {accept}")
         return FAILED if failures else WRONG
     else:
-        kept = {name: of for name, of in before.definitions.items() if name not in found.removed}
-        started_with = {**before.started_with, **asked.started_with}
-        after = Lockfile({**kept, **asked.definitions}, started_with)
         _save(after, path, servers)
         write(f"{path}: {found}, accepted: {after.counted()}")
     return FAILED if failures else 0

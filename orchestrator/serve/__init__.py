@@ -15,4 +15,4 @@ is an answer that it can act on, never an exception.
 
 from __future__ import annotations
 
-__all__ = ["answers", "http", "server", "stdio", "streamed", "toolset"]
+__all__ = ["answers", "http", "saved", "server", "stdio", "streamed", "toolset"]

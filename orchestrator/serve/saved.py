@@ -49,6 +49,15 @@ def tool_name(text: str, taken: Iterable[str] = ()) -> str:
     return f"{name[: MAX_NAME - _HASH - 1]}_{digest}"
 
 
+def workflow_files(directory: Path) -> list[Path]:
+    """The files in a directory that are workflows by their names, the first `MAX_FILES`."""
+    return [
+        path
+        for path in sorted(directory.iterdir())[:MAX_FILES]
+        if path.suffix in SUFFIXES and not path.name.endswith(_NOT_WORKFLOWS)
+    ]
+
+
 class Saved:
     """The workflows of a directory, read again when it has changed.
 
@@ -72,13 +81,12 @@ class Saved:
         if self._directory is None:
             return ()
         found = []
-        for path in sorted(self._directory.iterdir())[:MAX_FILES]:
-            if path.suffix in SUFFIXES and not path.name.endswith(_NOT_WORKFLOWS):
-                try:
-                    about = path.stat()
-                except OSError:  # it was deleted just now
-                    continue
-                found.append((path.name, about.st_mtime_ns, about.st_size))
+        for path in workflow_files(self._directory):
+            try:
+                about = path.stat()
+            except OSError:  # it was deleted just now
+                continue
+            found.append((path.name, about.st_mtime_ns, about.st_size))
         return tuple(found)
 
     def refresh(self) -> bool:

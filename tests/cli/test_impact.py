@@ -1,0 +1,132 @@
+"""`lock --check --workflows DIR` says which saved workflows a changed tool breaks, and why."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import Lockfile, Tool
+from orchestrator.cli import lock, main
+
+TEXT = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+SAVE = Tool("s", "save", TEXT, output_schema=TEXT, read_only=False, destructive=False)
+FIND = Tool("s", "find", {"type": "object"}, output_schema=TEXT, read_only=True)
+OTHER = Tool("other", "find", {"type": "object"}, output_schema=TEXT, read_only=True)
+STARTED = {"s": "s-server", "other": "other-server"}
+
+
+class Place:
+    """A servers' file with its lock, and a directory of workflows."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.flows = folder / "flows"
+        self.flows.mkdir()
+        monkeypatch.chdir(folder)
+        self._monkeypatch = monkeypatch
+        self.configure()
+        Lockfile.made_of([SAVE, FIND, OTHER], (), STARTED).save("servers.lock")
+
+    def configure(self, trust: str = "trusted") -> None:
+        Path("servers.toml").write_text(
+            '[servers.s]\ncommand = "s-server"\n'
+            f'[servers.other]\ncommand = "other-server"\ntrust = "{trust}"\n'
+        )
+
+    def flow(self, name: str, *tasks: dict[str, Any]) -> None:
+        (self.flows / name).write_text(json.dumps({"tasks": list(tasks)}))
+
+    def now(self, *tools: Tool, failures: Any = None) -> None:
+        """What the servers list from now on."""
+        self._monkeypatch.setattr(lock, "list_tools", lambda *_, **__: (tools, failures or {}))
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    made = Place(tmp_path, monkeypatch)
+    find = {"id": "find", "tool": "s:find"}
+    save = {"id": "save", "tool": "s:save", "arguments": {"text": "$OUTPUT[find].text"}}
+    made.flow("both.json", find, save)
+    made.flow("find.json", find)
+    made.flow("other.json", {"id": "a", "tool": "other:find"})
+    made.flow("wrong.json", {"id": "a", "tool": "s:save", "arguments": {"text": 7}})
+    made.flow("find.test.json")
+    return made
+
+
+def checked(capsys: pytest.CaptureFixture[str], *options: str, code: int = 2) -> tuple[str, str]:
+    assert main(["lock", "--workflows", "flows", *options]) == code
+    told = capsys.readouterr()
+    return told.out, told.err
+
+
+def test_only_what_a_change_makes_wrong_is_shown(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.now(replace(SAVE, input_schema={**TEXT, "required": ["text", "to"]}), FIND, OTHER)
+    out, err = checked(capsys, "--check")
+    assert "flows: 2 of 4 workflows broken by these changes: " in out
+    assert "flows/both.json, flows/wrong.json\n" in out
+    assert "error[missing_argument]: s:save: missing argument" in err
+    assert "--> flows/both.json:1:" in err
+    assert "find.json" not in err
+    assert err.count("error[") == 2  # not what was wrong before
+
+
+def test_a_workflow_that_was_wrong_before_is_not_broken_by_a_change(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.now(replace(SAVE, description="Saves."), FIND, OTHER)
+    out, err = checked(capsys, "--check")
+    assert "s:save: changed" in out
+    assert "flows: 0 of 4 workflows broken by these changes\n" in out
+    assert err == ""
+
+
+def test_a_tool_that_is_gone_and_a_field_that_is_no_longer_given_break_what_reads_them(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = {"type": "object", "properties": {"title": {"type": "string"}}}
+    place.now(SAVE, replace(FIND, output_schema=schema))
+    out, err = checked(capsys)
+    assert "2 of 4 workflows broken by these changes: flows/both.json, flows/other.json" in out
+    assert 'error[unknown_tool]: unknown tool "other:find"' in err
+    assert 'error[unknown_place]: $OUTPUT[find] has no property "text"' in err
+
+
+def test_a_tool_that_became_dangerous_breaks_what_gives_it_the_words_of_strangers(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.configure("untrusted")
+    task = {"id": "save", "tool": "s:save", "arguments": {"text": "$OUTPUT[a].text"}}
+    place.flow("flow.json", {"id": "a", "tool": "other:find"}, task)
+    place.now(replace(SAVE, destructive=True), FIND, OTHER)
+    out, err = checked(capsys, "--check")
+    assert "1 of 5 workflows broken by these changes: flows/flow.json" in out
+    assert "error[untrusted_flow]" in err
+
+
+def test_an_update_is_written_and_its_impact_shown(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.now(SAVE, OTHER)
+    out, _ = checked(capsys, "--update", code=0)
+    assert "2 of 4 workflows broken" in out
+    assert "accepted" in out
+    out, err = checked(capsys, "--check", code=0)
+    assert (out, err) == ("servers.lock: nothing has changed: 2 servers, 2 tools\n", "")
+
+
+def test_what_cannot_be_read_is_told_and_no_directory_is_an_error(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.flow("broken.json", {"id": "a"})
+    place.now(FIND, OTHER)
+    out, err = checked(capsys, "--check")
+    assert "flows/broken.json was not checked: 1 error in it" in err
+    assert "2 of 4 workflows broken" in out
+    assert main(["lock", "--check", "--workflows", "nowhere"]) == 2
+    assert "--workflows nowhere is no directory" in capsys.readouterr().err
