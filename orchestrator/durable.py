@@ -192,6 +192,8 @@ async def carried(run: Run, kept: KeptRun, start_soon: Callable[..., None]) -> A
                 if run.questions:
                     await kept.recorder.read_replies()
                     run.take_replies()
+                if kept.lease.error is not None:  # what it does now is of no use
+                    run.cancel(str(kept.lease.error))
                 if kept.claim.is_asked_to_end:
                     run.cancel("cancelled by another process")
 

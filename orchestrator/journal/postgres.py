@@ -29,11 +29,13 @@ _SETTINGS = {
 }
 # A process that is frozen in the middle of a transaction does not keep others from its rows.
 _OPTIONS = f"-c search_path={SCHEMA} -c idle_in_transaction_session_timeout=5s -c lock_timeout=15s"
-_OWN = {
-    WRITE: """insert into record(run, kind, path, item, fallback, number, at, payload)
-values(?, ?, ?, ?, ?, ?, ?, ?) on conflict(run, kind, path, item, fallback, number)
+_INTO = "insert into record(run, kind, path, item, fallback, number, at, payload)"
+_AGAIN = """on conflict(run, kind, path, item, fallback, number)
 do update set at=excluded.at, payload=excluded.payload, moment=nextval('moment')"""
-}
+_OWN = {WRITE: f"{_INTO} values(?, ?, ?, ?, ?, ?, ?, ?) {_AGAIN}"}
+_ROWS = """?::text[], ?::text[], ?::text[], ?::integer[], ?::boolean[], ?::integer[],
+?::double precision[], ?::text[]"""
+_MANY = f"{_INTO} select * from unnest({_ROWS}) {_AGAIN}"
 # What the server or libpq says, and what it means for the user.
 _REASONS = (
     ("password authentication failed", "the user or the password is wrong; {password}"),
@@ -126,6 +128,15 @@ class PostgresConnection:
             return self.raw.execute(_translated(statement), tuple(map(_storable, values)))
         except psycopg.Error as error:
             raise self.error_of(error) from None
+
+    def executemany(self, statement: str, rows: Sequence[Sequence[Any]], /) -> None:
+        """See `Database`."""
+        if statement == WRITE and len(rows) > 1:
+            latest = {tuple(row[:6]): map(_storable, row) for row in rows}  # by key
+            self.execute(_MANY, [list(column) for column in zip(*latest.values(), strict=True)])
+            return
+        for row in rows:
+            self.execute(statement, row)
 
     def error_of(self, error: psycopg.Error) -> JournalError:
         """What an error means."""

@@ -28,6 +28,10 @@ class Carried(Protocol):
 
     is_asked_to_end: bool
     is_watched: bool
+    has_beaten: bool
+
+    def lose(self) -> None:
+        """Write nothing more of it: another process has taken it over."""
 
 
 class PostgresSession:
@@ -144,9 +148,13 @@ class PostgresSession:
             " returning run, asked, watched > now_s() - ?",
             (self.process, WATCHED_S),
         )
-        for run, is_asked, is_watched in rows.fetchall():
-            if (carried := self.carried.get(run)) is not None:
-                carried.is_asked_to_end, carried.is_watched = is_asked, is_watched
+        found = {run: wants for run, *wants in rows.fetchall()}
+        for run, carried in list(self.carried.items()):
+            if run in found:
+                carried.is_asked_to_end, carried.is_watched = found[run]
+                carried.has_beaten = True
+            elif carried.has_beaten:
+                carried.lose()
         db.execute("set synchronous_commit to default")
 
     def close(self) -> None:

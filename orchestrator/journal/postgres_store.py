@@ -58,7 +58,7 @@ class PostgresClaim:
 
     def __init__(self, session: PostgresSession, writer: Writer, lease: Lease) -> None:
         self._session, self._writer, self._lease = session, writer, lease
-        self.is_asked_to_end = self.is_watched = False
+        self.is_asked_to_end = self.is_watched = self.has_beaten = False
         self._is_held = False
 
     def begin(self) -> None:
@@ -99,6 +99,10 @@ class PostgresClaim:
                 f"update carrier set live=?, told=now_s() {_MINE}",
                 lambda: (to_json(document), run, self._session.process),
             )
+
+    def lose(self) -> None:
+        """See `Carried`."""
+        self._lease.lose()
 
     def free(self) -> None:
         """See `Claim`."""

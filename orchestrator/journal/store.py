@@ -73,6 +73,9 @@ class Database(Protocol):
     def execute(self, statement: str, values: Sequence[Any] = (), /) -> Rows:
         """Execute one statement."""
 
+    def executemany(self, statement: str, rows: Sequence[Sequence[Any]], /) -> object:
+        """Execute one statement for each row of values."""
+
     def close(self) -> None:
         """Close it."""
 

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import groupby
 from typing import NamedTuple
 
 import anyio
@@ -52,6 +53,10 @@ class Lease:
     def __init__(self, run: str, epoch: int) -> None:
         self.run, self.epoch = run, epoch
         self.error: JournalError | None = None
+
+    def lose(self) -> None:
+        """Another process has taken the run over."""
+        self.error = JournalError(f"another process carries run {self.run} now")
 
 
 class _Waiter:
@@ -134,9 +139,10 @@ class Writer:
 
 def _write(writes: list[Write], db: Database) -> None:
     _check(db, {write.lease for write in writes})
-    for write in writes:
-        if write.lease.error is None:
-            db.execute(write.statement, write.values())
+    for statement, alike in groupby(writes, lambda write: write.statement):
+        rows = [write.values() for write in alike if write.lease.error is None]
+        if rows:
+            db.executemany(statement, rows)
 
 
 def _wake(waiters: list[_Waiter]) -> None:
@@ -161,7 +167,7 @@ def _check(db: Database, leases: Collection[Lease]) -> None:
     epochs = dict(db.execute(query, tuple(lease.run for lease in leases)).fetchall())
     for lease in leases:
         if epochs.get(lease.run, lease.epoch) != lease.epoch:
-            lease.error = JournalError(f"another process carries run {lease.run} now")
+            lease.lose()
 
 
 def _drain(

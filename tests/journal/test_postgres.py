@@ -187,6 +187,27 @@ async def test_the_run_of_a_frozen_process_is_taken_over_once_and_it_writes_noth
         taken.claim.free()
 
 
+async def test_a_run_that_another_process_has_taken_over_is_cancelled_here(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.journal.postgres_session.BEAT_S", 0.0)
+    monkeypatch.setattr("orchestrator.durable.BEAT_S", 0.01)
+    monkeypatch.setattr(PostgresSession, "beat_s", 0.01)
+    asks = {"tasks": [{"id": "a", "ask": {"message": "a?"}}]}
+    async with Orchestrator({}, journal=database) as orchestrator:
+        async with orchestrator.begin(asks, wait=True) as run, anyio.create_task_group() as group:
+            group.start_soon(run.execute)
+            with anyio.fail_after(30):
+                first = ask(database, "select beat from carrier")
+                while ask(database, "select beat from carrier") == first:
+                    await anyio.sleep(0.01)
+                ask(database, "update carrier set process=1")
+        assert run.result is not None
+        assert run.result.status == "cancelled"
+        assert "another process carries run" in run.not_kept
+    assert runs(database)[0].status == "interrupted"
+
+
 async def test_the_run_of_a_killed_process_is_interrupted_at_once(database: Address) -> None:
     async with Journal(database) as journal:
         kept = await begun(journal)

@@ -8,6 +8,7 @@ import stat
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -21,6 +22,7 @@ from orchestrator.journal.history import runs
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import RunRecord
 from orchestrator.journal.location import Location
+from orchestrator.journal.records import WRITE, Key
 from orchestrator.journal.writer import Lease, Writer
 from tests.journals import ask
 
@@ -80,6 +82,18 @@ async def test_what_was_waited_for_is_in_the_journal(journal: Location) -> None:
                 group.start_soon(write, number)
         assert writer.error is None
     assert len(stored(journal)) == 20
+
+
+async def test_the_last_of_several_records_with_one_key_counts(journal: Location) -> None:
+    lease = Lease("r", 1)
+    async with opened(journal) as writer:
+        writer.put(lease, RUN, tuple)
+        for number, path in enumerate("abac"):
+            key = Key("task", path)
+            writer.put(lease, WRITE, partial(tuple, ("r", *key, float(number), None)))
+        await writer.flush()
+        assert writer.error is None
+    assert stored(journal) == ["b", "a", "c"]
 
 
 async def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
