@@ -298,6 +298,7 @@ Code = Literal[
     "unknown_task",
     "unknown_tool",
     "unknown_type",
+    "unpinned_package",
     "unreadable_file",
     "untrusted_flow",
     "unusable_schema",

@@ -142,6 +142,8 @@ def findings(
         found = [problem for problem in found if problem.severity != "note"]
     idle = {problem.task for problem in found if problem.code == "never_runs" and problem.task}
     flows = flow_findings(workflow, servers, tools, earlier)
+    named = [servers[name] for name in workflow.plan.servers if name in servers]
+    found += filter(None, map(problems.unpinned_package, named))
     return [*found, *flows, *warnings_of(workflow, tools, serial, idle)]
 
 

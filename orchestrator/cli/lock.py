@@ -14,11 +14,12 @@ from orchestrator.cli.impact import check_directory, show_impact
 from orchestrator.cli.streams import write
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, list_tools, named_servers, read_servers
 from orchestrator.documents.text import counted, listed, visible
-from orchestrator.errors import Problem, WorkflowError
+from orchestrator.errors import CallError, Problem, WorkflowError
 from orchestrator.schema.tool_diff import ToolDifference
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import NEWER, Lockfile, lock_command, lock_path
 from orchestrator.servers.pool import ServerPool
+from orchestrator.servers.problems import unpinned_package
 
 MAX_NAMES = 10
 
@@ -33,11 +34,13 @@ class _Differences:
     added: Sequence[str]
     removed: Sequence[str]
     moved: Sequence[str]  # whose command or URL is another one
+    updated: Sequence[str]  # that say another version
 
     def __str__(self) -> str:
         kinds = Counter[str](difference.kind for difference in self.tools)
         counts = [("tool", kind, kinds[kind]) for kind in ("changed", "added", "removed")]
-        servers = {"changed": self.moved, "added": self.added, "removed": self.removed}
+        servers = {"changed": self.moved, "updated": self.updated}
+        servers |= {"added": self.added, "removed": self.removed}
         counts += [("server", kind, len(names)) for kind, names in servers.items()]
         return ", ".join(f"{counted(count, what)} {kind}" for what, kind, count in counts if count)
 
@@ -49,11 +52,7 @@ def lock(options: argparse.Namespace) -> int:
     wanted = named_servers(options, servers)
     check_directory(options.workflows)
     before, broken = _before(options, servers_file)
-    tools, failures = list_tools(ServerPool(wanted), denied=True)
-    for failure in failures.values():
-        complain(failure)
-    answered = {name: of.description for name, of in wanted.items() if name not in failures}
-    asked = Lockfile.made_of(tools, answered, answered)
+    asked, failures = _asked(wanted)
     if before is None:
         was = f"was unreadable ({visible(broken)}), " if broken else ""
         if failures:  # a file without some servers would refuse their tools
@@ -64,11 +63,12 @@ def lock(options: argparse.Namespace) -> int:
         return 0
     found = _compare(before, asked, servers, of_all=not options.server)
     _show(found, before, asked)
-    kept = {name: of for name, of in before.definitions.items() if name not in found.removed}
-    after = Lockfile({**kept, **asked.definitions}, {**before.started_with, **asked.started_with})
+    after = _joined(before, asked, found.removed)
     if options.workflows is not None and str(found):
         show_impact(options.workflows, servers, before, after)
     if not str(found):  # no count to show
+        if options.update and after.to_json() != before.to_json():
+            _save(after, path, servers)  # the versions of a file that had none
         write(f"{path}: {_no_changes(servers, asked)}")
     elif not options.update:
         accept = lock_command(str(servers_file), "--update", *options.server)
@@ -78,6 +78,28 @@ def lock(options: argparse.Namespace) -> int:
         _save(after, path, servers)
         write(f"{path}: {found}, accepted: {after.counted()}")
     return FAILED if failures else 0
+
+
+def _asked(wanted: ServersByName) -> tuple[Lockfile, Mapping[str, CallError]]:
+    """What the servers list now, and why some do not; says which may be another one tomorrow."""
+    pool = ServerPool(wanted)
+    tools, failures = list_tools(pool, denied=True)
+    for failure in failures.values():
+        complain(failure)
+    for problem in filter(None, map(unpinned_package, wanted.values())):
+        complain(f"warning: {problem}")
+    answered = {name: of.description for name, of in wanted.items() if name not in failures}
+    return Lockfile.made_of(tools, answered, answered, pool.catalog.versions), failures
+
+
+def _joined(before: Lockfile, asked: Lockfile, removed: Sequence[str]) -> Lockfile:
+    """The lock file with what was asked in place of what it had."""
+    kept = {name: of for name, of in before.definitions.items() if name not in removed}
+    return Lockfile(
+        {**kept, **asked.definitions},
+        {**before.started_with, **asked.started_with},
+        {**before.versions, **asked.versions},
+    )
 
 
 def _before(options: argparse.Namespace, servers_file: Path) -> tuple[Lockfile | None, str]:
@@ -111,7 +133,9 @@ def _compare(
     added = [name for name in asked.definitions if name not in before]
     removed = [name for name in before.definitions if of_all and name not in servers]
     moved = [name for name, now in asked.started_with.items() if before.moved_from(name, now)]
-    return _Differences(tools, added, removed, moved)
+    known = before.versions
+    updated = [name for name, now in asked.versions.items() if known.get(name, now) != now]
+    return _Differences(tools, added, removed, moved, updated)
 
 
 def _no_changes(servers: ServersByName, asked: Lockfile) -> str:
@@ -130,6 +154,9 @@ def _show(found: _Differences, before: Lockfile, asked: Lockfile) -> None:
     for name in found.moved:
         was, now = before.started_with[name], asked.started_with[name]
         write(f"{visible(name)}: server changed\n  - {visible(was)}\n  + {visible(now)}\n")
+    for name in found.updated:
+        was, now = before.versions[name], asked.versions[name]
+        write(f"{visible(name)}: server updated\n  - {visible(was)}\n  + {visible(now)}\n")
     for file, names, kind in ((asked, found.added, "added"), (before, found.removed, "removed")):
         for name in names:
             tools = [visible(tool) for tool in file.definitions[name]]

@@ -25,10 +25,11 @@ class Catalog:
 
     Attributes:
         version: How often the list of a server was replaced.
+        versions: What the servers say of their own versions.
     """
 
     def __init__(self, servers: Mapping[str, Server], lock: Lockfile | None = None) -> None:
-        self.version = 0
+        self.version, self.versions = 0, dict[str, str]()
         self._servers = servers
         self._lock = lock  # None accepts every tool
         self._strange: dict[str, dict[str, Tool]] = {}

@@ -37,6 +37,7 @@ class _Tool(ToolForm):
 
 class _Server(Form):
     started_with: str = ""
+    version: str = ""
     tools: dict[str, _Tool]
 
 
@@ -47,7 +48,7 @@ class _Document(Form):
 
 _FIELDS = {
     "": tuple(_Document.model_fields),
-    "servers": ("startedWith", "tools"),
+    "servers": ("startedWith", "version", "tools"),
     **DEFINITION_FIELDS,
     "tools": (*DEFINITION_FIELDS["tools"], "hash"),
 }
@@ -62,6 +63,7 @@ class Lockfile:
 
     definitions: Mapping[str, Mapping[str, Definition]]
     started_with: Mapping[str, str] = field(default_factory=dict)  # command or URL, by server
+    versions: Mapping[str, str] = field(default_factory=dict)  # as the servers say them
     source: str = field(default="servers.lock", compare=False)  # the file, as messages name it
     servers_file: str = field(default="", compare=False)  # that it belongs to, if known
 
@@ -82,15 +84,18 @@ class Lockfile:
         tools: Iterable[Tool],
         servers: Iterable[str] = (),
         started_with: Mapping[str, str] | None = None,
+        versions: Mapping[str, str] | None = None,
     ) -> Self:
         """The lock file of these tools, and of servers that may have none.
 
         `started_with` is the `description` of each server; one that is missing may be any.
+        `versions` are those of the servers that say theirs.
         """
         definitions: dict[str, dict[str, Definition]] = {server: {} for server in servers}
         for tool in tools:  # of two with the same name the last counts
             definitions.setdefault(tool.server, {})[tool.name] = definition_of(tool)
-        return cls(definitions, {name: text for name, text in (started_with or {}).items() if text})
+        started_with = {name: text for name, text in (started_with or {}).items() if text}
+        return cls(definitions, started_with, dict(versions or {}))
 
     @classmethod
     def load(cls, path: str | Path, servers_file: str = "") -> Self:
@@ -112,12 +117,11 @@ class Lockfile:
             server: {name: _without_hash(tool) for name, tool in entry["tools"].items()}
             for server, entry in data["servers"].items()
         }
-        started_with = {
-            server: entry["startedWith"]
-            for server, entry in data["servers"].items()
-            if entry.get("startedWith")
-        }
-        return cls(definitions, started_with, str(path), servers_file)
+        started_with, versions = (
+            {name: entry[part] for name, entry in data["servers"].items() if entry.get(part)}
+            for part in ("startedWith", "version")
+        )
+        return cls(definitions, started_with, versions, str(path), servers_file)
 
     @classmethod
     def beside(cls, servers: str | Path) -> Self | None:
@@ -192,7 +196,8 @@ class Lockfile:
         """The text of the file: servers and tools sorted by name, invisible characters escaped."""
         servers: dict[str, Any] = {}
         for server, tools in sorted(self.definitions.items()):
-            known = {"startedWith": text} if (text := self.started_with.get(server)) else {}
+            about = {"startedWith": self.started_with, "version": self.versions}
+            known = {part: of[server] for part, of in about.items() if of.get(server)}
             entries = servers[server] = {**known, "tools": {}}
             for name, definition in sorted(tools.items()):
                 # Schemas keep the order of their server, which is that of the arguments.

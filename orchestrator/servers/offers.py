@@ -30,6 +30,12 @@ class Offers:
     def __init__(self, client: Client, server: Server, tail: StderrTail) -> None:
         self._client, self._server, self._tail = client, server, tail
 
+    @property
+    def version(self) -> str:
+        """The version that the server says it has; empty if it says none."""
+        about = self._client.server_info
+        return "" if about is None else self._server.redact(about.version)
+
     async def of(self, kind: Kind) -> list[Entry] | None:
         """All entries of a kind; None if the server does not have that capability.
 

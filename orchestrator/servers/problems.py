@@ -16,6 +16,7 @@ from orchestrator.schema.tool import Tool
 from orchestrator.servers.catalog import is_allowed, why_no_key
 from orchestrator.servers.config import Server, ServerTable
 from orchestrator.servers.lockfile import Lockfile
+from orchestrator.servers.packages import package_of
 from orchestrator.workflow.hold import Hold
 from orchestrator.workflow.inner import findings_inside
 from orchestrator.workflow.model import Workflow
@@ -205,3 +206,14 @@ def tool_changed(
     message += str(pool.catalog.difference(server, tool))
     hint = f"show all of it: {lock.check_command(server)}; accept it: {lock.update_command(server)}"
     return Problem("tool_changed", message, at, task, hint=hint)
+
+
+def unpinned_package(server: Server) -> Problem | None:
+    """A server whose package may be another version at each start; None if it is fixed."""
+    package = package_of(server.command, server.args)
+    if package is None or package.is_pinned:
+        return None
+    spec, pinned = map(server.redact, (package.spec, package.pinned))
+    what = f"server {quoted(server.name)} runs whatever version of {quoted(spec)} is the newest"
+    message, hint = f"{what} when it starts", f"name a version, as in {quoted(pinned)}"
+    return Problem("unpinned_package", message, hint=hint, severity="warning", text=server.name)

@@ -278,6 +278,8 @@ class Supervisor:
     def on_tools(self, session: Session) -> None:
         """Take the tools that a session has listed; announce how they differ from the last list."""
         others = (tool for other in self._sessions if other is not session for tool in other.tools)
+        if session.offers is not None and (version := session.offers.version):
+            self._catalog.versions[self.server.name] = version
         if change := self._catalog.replace(self.server.name, session.tools, others):
             self._announce(change)
 

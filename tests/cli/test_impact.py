@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator import Lockfile, Tool
 from orchestrator.cli import lock, main
+from orchestrator.servers.pool import ServerPool
 
 TEXT = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 SAVE = Tool("s", "save", TEXT, output_schema=TEXT, read_only=False, destructive=False)
@@ -39,9 +40,15 @@ class Place:
     def flow(self, name: str, *tasks: dict[str, Any]) -> None:
         (self.flows / name).write_text(json.dumps({"tasks": list(tasks)}))
 
-    def now(self, *tools: Tool, failures: Any = None) -> None:
+    def now(self, *tools: Tool, versions: dict[str, str] | None = None) -> None:
         """What the servers list from now on."""
-        self._monkeypatch.setattr(lock, "list_tools", lambda *_, **__: (tools, failures or {}))
+
+        def list_tools(pool: ServerPool, *, denied: bool) -> Any:
+            assert denied
+            pool.catalog.versions.update(versions or {})
+            return tools, {}
+
+        self._monkeypatch.setattr(lock, "list_tools", list_tools)
 
 
 @pytest.fixture
@@ -130,3 +137,46 @@ def test_what_cannot_be_read_is_told_and_no_directory_is_an_error(
     assert "2 of 4 workflows broken" in out
     assert main(["lock", "--check", "--workflows", "nowhere"]) == 2
     assert "--workflows nowhere is no directory" in capsys.readouterr().err
+
+
+def test_the_lock_has_the_versions_that_servers_say_they_have(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.now(SAVE, FIND, OTHER, versions={"s": "1.0"})
+    assert main(["lock", "--check"]) == 0  # a file without versions has none to compare
+    assert "version" not in json.loads(Path("servers.lock").read_text())["servers"]["s"]
+    assert main(["lock", "--update"]) == 0
+    assert json.loads(Path("servers.lock").read_text())["servers"]["s"]["version"] == "1.0"
+    capsys.readouterr()
+    place.now(SAVE, FIND, OTHER, versions={"s": "1.1", "other": "7"})
+    assert main(["lock", "--check"]) == 2
+    out = capsys.readouterr().out
+    assert "s: server updated\n  - 1.0\n  + 1.1\n" in out
+    assert "servers.lock: 1 server updated; nothing was written" in out
+    assert main(["lock", "--update"]) == 0
+    assert Lockfile.load("servers.lock").versions == {"s": "1.1", "other": "7"}
+    place.now(SAVE, FIND, OTHER)  # a server that says no version has the one it had
+    assert main(["lock", "--check"]) == 0
+
+
+def test_lock_and_validate_warn_of_a_package_without_a_version(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.now(OTHER)
+    text = '[servers.other]\ncommand = "uvx"\nargs = ["server%s"]\n'
+    Path("servers.toml").write_text(text % "")
+    said = (
+        'server "other" runs whatever version of "server" is the newest when it starts '
+        '(name a version, as in "server==1.2.3")'
+    )
+    Path("servers.lock").unlink()
+    assert main(["lock"]) == 0
+    assert capsys.readouterr().err == f"orchestrator: warning: {said}\n"
+    assert main(["validate", "flows/other.json"]) == 0
+    assert 'warning[unpinned_package]: server "other" runs' in capsys.readouterr().err
+    assert main(["validate", "flows/other.json", "--strict"]) == 2
+    Path("servers.toml").write_text(text % "==1.0")
+    assert main(["lock", "--update"]) == 0
+    capsys.readouterr()
+    assert main(["validate", "flows/other.json", "--strict"]) == 0
+    assert capsys.readouterr().err == ""

@@ -9,8 +9,10 @@ from typing import Any
 import anyio
 import pytest
 from mcp import MCPError, types
+from mcp.server.mcpserver import MCPServer
 from pydantic import BaseModel
 
+from orchestrator import Orchestrator
 from orchestrator.errors import CallError
 from orchestrator.servers.config import Server
 from orchestrator.servers.offers import Offers
@@ -44,6 +46,21 @@ def fail(error: Exception) -> Any:
         raise error
 
     return answer
+
+
+@pytest.mark.parametrize(
+    ("about", "version"), [(None, ""), (types.Implementation(name="s", version="1.2"), "1.2")]
+)
+def test_a_server_may_say_its_version(about: types.Implementation | None, version: str) -> None:
+    client: Any = SimpleNamespace(server_info=about)
+    assert Offers(client, Server(name="s", command="x"), StderrTail()).version == version
+
+
+async def test_the_version_of_a_server_is_known_when_it_is_ready() -> None:
+    server = MCPServer("s", version="1.2")
+    async with Orchestrator({"s": server, "plain": MCPServer("plain")}) as orchestrator:
+        await orchestrator.learn()
+        assert orchestrator._pool.catalog.versions["s"] == "1.2"
 
 
 async def test_all_pages_are_read_until_a_cursor_comes_again(
