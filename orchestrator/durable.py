@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Announcer, StartTimes
 from orchestrator.engine.reuse import Reuse
 from orchestrator.engine.run import Run
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.engine.settled import Settled
 from orchestrator.errors import JournalError, Problem, WorkflowError
 from orchestrator.journal.hiding import Hiding
@@ -218,6 +219,22 @@ async def unless_refused(kept: KeptRun) -> AsyncIterator[None]:
         raise
     finally:
         kept.claim.free()
+
+
+async def keep_unbegun(request: RunRequest, kept: KeptRun) -> None:
+    """Keep that a run was cancelled before it began; one that is taken up stays as it was."""
+    if kept.recorder.resumed:
+        return
+    with anyio.CancelScope(shield=True):
+        unseen = replace(request, observers=())
+        run = unseen.run(_never, Servers(), recorder=kept.recorder)
+        run.cancel("cancelled while its servers started", at_once=True)
+        await run.execute()
+        await _finish(run, kept)
+
+
+async def _never(call: object, _: object) -> None:
+    raise AssertionError(f"{call!r} of a run that did not begin")
 
 
 async def _finish(run: Run, kept: KeptRun) -> None:

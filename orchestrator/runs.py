@@ -11,11 +11,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
-from anyio import to_thread
+from anyio import get_cancelled_exc_class, to_thread
 
 from orchestrator.durable import (
     carried,
     forked,
+    keep_unbegun,
     record_of,
     request_of,
     reuse_of,
@@ -271,7 +272,12 @@ class Runs(Inspector):
             if kept is not None:
                 await stack.enter_async_context(unless_refused(kept))
             recorder = None if kept is None else kept.recorder
-            run = await stack.enter_async_context(self._begun(request, recorder, checks))
+            try:
+                run = await stack.enter_async_context(self._begun(request, recorder, checks))
+            except get_cancelled_exc_class():
+                if kept is not None:
+                    await keep_unbegun(request, kept)
+                raise
             if kept is not None:
                 await stack.enter_async_context(carried(run, kept, self._pool.start_soon))
             await stack.enter_async_context(self._pool.noting(run, request.inputs))

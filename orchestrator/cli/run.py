@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,7 +81,8 @@ def _observers(
         yield JsonlWriter(stream, partial(json_text, to_terminal=stream.isatty()))
     if options.quiet:
         return
-    if sys.stderr.isatty() and not options.verbose:
+    is_dumb = os.environ.get("TERM") in ("dumb", "unknown")  # it cannot move its cursor
+    if sys.stderr.isatty() and not is_dumb and not options.verbose:
         from orchestrator.observers.terminal import ProgressDisplay
         from orchestrator.observers.time_left import TimeLeft
 
@@ -139,6 +141,9 @@ class CancellableRun:
         async with AsyncExitStack() as stack:
             with self.preparing:
                 self.current = await self._begin(stack, observers)
+            if self.current is None and self.ending.signal and self.options.command == "resume":
+                complain("interrupted before the run went on: it can be resumed as before")
+                return exit_code(self.ending.signal)
             if self.current is None:  # interrupted before the run began: no task is called
                 self.current = Run(
                     self.workflow,

@@ -9,11 +9,13 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import anyio
 
 from orchestrator.cli import EndedBySignalError, exit_code
+from orchestrator.cli.diagnostics import complain
 from orchestrator.client import Orchestrator
 from orchestrator.servers.pool import ServerPool
 
@@ -76,6 +78,8 @@ class Ending:
                 is_first, name = self.signal is None, signal.Signals(number).name
                 self.signal = self.signal or signal.Signals(number)
                 if not self._cancel(name) and not is_first:  # no time to close anything
+                    with suppress(OSError):  # after SIGHUP there is no terminal
+                        complain(f"{name} came again: ended at once")
                     self._orchestrator.kill()
                     os._exit(exit_code(number))
 

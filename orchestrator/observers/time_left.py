@@ -43,7 +43,7 @@ class TimeLeft(events.Observer):
         self._items: dict[str, tuple[int, int]] = {}  # how many have settled, of how many
         self._settled: set[str] = set()
         self._ends_at: float | None = None
-        self._is_least = False
+        self._is_least = self._is_cancelled = False
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
 
@@ -61,8 +61,10 @@ class TimeLeft(events.Observer):
             case events.ItemSettled(task=task) if task in self._items:
                 done, items = self._items[task]
                 self._items[task] = done + 1, items
-            case events.TaskSettled(task=task):
+            case events.TaskSettled(task=task, result=result):
                 self._settled.add(task)
+                # The run ends early: nothing is known of when.
+                self._is_cancelled = self._is_cancelled or result.status == "cancelled"
             case events.RunSettled():
                 self.stop()
 
@@ -113,4 +115,6 @@ class TimeLeft(events.Observer):
     @property
     def seconds(self) -> float | None:
         """How long the run still takes, seconds; None if that is not known."""
-        return None if self._ends_at is None else max(0.0, self._ends_at - self._clock())
+        if self._ends_at is None or self._is_cancelled:
+            return None
+        return max(0.0, self._ends_at - self._clock())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -15,6 +16,11 @@ import pytest
 
 from orchestrator.cli import main
 from orchestrator.cli.arguments import build_parser
+from orchestrator.cli.run import _observers
+from orchestrator.observers.progress_lines import ProgressLines
+from orchestrator.observers.terminal import ProgressDisplay
+from orchestrator.observers.time_left import TimeLeft
+from tests import fakes
 from tests.cli.conftest import ROOT
 from tests.conftest import Write
 from tests.real_servers import alive
@@ -387,6 +393,17 @@ def test_a_terminal_shows_that_servers_are_starting(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     main([command, *what, "--servers", servers])
     assert capsys.readouterr().err.startswith(told)
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = argparse.Namespace(events=None, quiet=False, verbose=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    for term, kinds in ("xterm", [TimeLeft, ProgressDisplay]), ("dumb", [ProgressLines]):
+        monkeypatch.setenv("TERM", term)
+        observers = list(_observers(options, fakes.workflow("a"), {}))
+        assert list(map(type, observers)) == kinds
 
 
 def test_catalog_prints_tools_and_a_guide_and_names_the_servers_that_failed(

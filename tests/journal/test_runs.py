@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 
 from orchestrator import JournalError, Orchestrator, Question, RefusedError, WorkflowError
+from orchestrator.engine.events import Event, ServerStarting
 from orchestrator.journal.history import runs
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Location
 from tests.journals import ask
+from tests.real_servers import faulty, plan
 
 pytestmark = pytest.mark.anyio
 FLOW: dict[str, Any] = {
@@ -85,6 +88,49 @@ def _ask(message: str) -> dict[str, Any]:
 
 def _forget(journal: Location, run: str) -> None:
     ask(journal, "delete from run where id=?", run)
+
+
+async def test_a_run_that_is_cancelled_while_its_servers_start_is_kept_as_cancelled(
+    journal: Location,
+) -> None:
+    def cancel(event: Event) -> None:
+        if isinstance(event, ServerStarting):
+            scope.cancel()
+
+    hangs = faulty("--hang-on-start")
+    async with Orchestrator({"it": hangs}, observers=[cancel], journal=journal) as orchestrator:
+        with anyio.CancelScope() as scope:
+            await orchestrator.run(plan(("it:echo", {"value": 1})))
+        (kept,) = runs(journal)
+        assert kept.status == "cancelled"
+        with pytest.raises(JournalError, match="has ended"):
+            async with orchestrator.resume("last"):
+                pass
+
+
+async def test_a_run_that_is_taken_up_and_cancelled_before_it_goes_on_stays_as_it_was(
+    journal: Location, person: Person
+) -> None:
+    def cancel(event: Event) -> None:
+        if isinstance(event, ServerStarting):
+            scope.cancel()
+
+    person.later = "a"
+    call = {"id": "e", "tool": "it:echo", "arguments": {"value": "$OUTPUT[a]"}}
+    servers = {"it": faulty()}
+    async with Orchestrator(servers, journal=journal, answer=person) as orchestrator:
+        first = await orchestrator.run({**FLOW, "tasks": [*FLOW["tasks"], call]})
+        assert first.status == "paused"
+    person.later, servers = "nothing", {"it": faulty("--hang-on-start")}
+    about: dict[str, Any] = {"journal": journal, "answer": person}
+    async with Orchestrator(servers, observers=[cancel], **about) as orchestrator:
+        with anyio.CancelScope() as scope:
+            async with orchestrator.resume("last"):
+                raise AssertionError("it must not begin")
+    servers = {"it": faulty()}
+    async with Orchestrator(servers, **about) as orchestrator, orchestrator.resume("last") as run:
+        result = await run.execute()
+    assert (result.status, result["e"].output) == ("success", {"value": "a 1?"})
 
 
 async def test_without_a_journal_there_is_nothing_to_go_on_with(person: Person) -> None:

@@ -15,7 +15,7 @@ from orchestrator.engine.events import (
     TaskSettled,
     TaskStarted,
 )
-from orchestrator.engine.outcome import Success
+from orchestrator.engine.outcome import Cancelled, Success
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.run import Run
 from orchestrator.observers import time_left
@@ -117,8 +117,20 @@ def test_the_journal_is_read_in_a_thread_after_a_while(
     assert (left.seconds is None) is not is_known
 
 
+def test_nothing_is_foreseen_of_a_run_that_is_cancelled() -> None:
+    expected = times()
+    left = TimeLeft(lambda: expected, clock=lambda: 0.0)
+    left._schedule = "dataflow"
+    left.look(expected)
+    assert left.words == "about 15 s"
+    left.on_event(TaskSettled(0, "a", TaskResult("a", Cancelled("interrupted"), 0)))
+    left.look(expected)
+    assert left.words == ""
+
+
 @pytest.mark.anyio
-async def test_a_run_that_ends_before_needs_no_forecast() -> None:
+async def test_a_run_that_ends_before_needs_no_forecast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time_left, "FIRST_S", 3600.0)  # however busy the machine is
     asked: list[str] = []
     left = TimeLeft(lambda: asked.append("it"))
     await Run(workflow("a"), ScriptedCaller(), observers=[left]).execute()
