@@ -36,7 +36,7 @@ from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import secrets_in
 from orchestrator.servers.pool import ServerPool
 from orchestrator.servers.redaction import redact
-from orchestrator.single_call import Arguments, call_tool, failure_of, known_server
+from orchestrator.single_call import Arguments, call_tool, complete, failure_of, known_server
 from orchestrator.telemetry.telemetry import Telemetry
 from orchestrator.workflow.model import Workflow
 
@@ -227,7 +227,9 @@ class Inspector(Owned):
     ) -> Any:
         """Call one tool, by `server:tool`, and return its output.
 
-        `arguments` may be a function that makes them from the tool.
+        `read server:uri` reads a resource, whose URI may be a template with the arguments as its
+        values, and `prompt server:name` gets a prompt. `arguments` may be a function that makes
+        them from the tool.
 
         Raises:
             WorkflowError: The server or the tool is unknown.
@@ -236,6 +238,26 @@ class Inspector(Owned):
         """
         trace = self._telemetry.of_call()
         return await call_tool(self._pool, target, arguments or {}, timeout_s, trace)
+
+    async def complete(
+        self, target: str, argument: str, value: str = "", given: Mapping[str, str] | None = None
+    ) -> list[str]:
+        """The values that a server proposes for an argument of a prompt or a URI template.
+
+        Args:
+            target: `prompt server:name`, or `read server:template`.
+            argument: The argument.
+            value: How its value begins.
+            given: The values of others, on which it may depend.
+
+        Returns:
+            At most 100; none if the server proposes nothing, as of a tool.
+
+        Raises:
+            ConfigError: The server is unknown.
+            CallError: It does not start, or does not answer with values.
+        """
+        return await complete(self._pool, target, argument, value, given or {})
 
 
 async def _findings(workflow: WorkflowSource, pool: ServerPool) -> list[Problem]:

@@ -32,6 +32,7 @@ MODULES = {
     **{
         name: name
         for name in (
+            "call",
             "completion",
             "explain",
             "init",

@@ -79,9 +79,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "DIR",
         "help": "where to write them (default: here)",
     },
-    "shell": {"choices": ["bash", "zsh", "fish"], "help": "the shell"},
+    "shell": {
+        "choices": ["bash", "zsh", "fish", "values"],
+        "help": "the shell; values: what may follow in a line of `orchestrator call`, for scripts",
+    },
+    "line": {"nargs": "?", "default": "", "help": "the line, for values"},
     "server": {"nargs": "*", "metavar": "SERVER", "help": "only these servers"},
-    "target": {"metavar": "SERVER:TOOL", "help": "the tool"},
+    "target": {"metavar": "SERVER:TOOL", "help": "the tool, or prompt, or resource"},
     "files": file("the workflows, JSON or YAML; - is stdin", read=True) | {"nargs": "+"},
     "values": {
         "nargs": "*",
@@ -270,10 +274,17 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         {"--json": flag("print tools and guide as JSON")},
     ),
     "call": (
-        "call one tool",
+        "call one tool, read a resource or get a prompt",
         "Prints its output: text as it is, anything else as JSON.",
-        "--servers --no-pool --env-file --no-lock target arguments --timeout --json",
-        {"--json": flag("print text as JSON too")},
+        "--servers --no-pool --env-file --no-lock --prompt|--read target arguments --timeout "
+        "--json",
+        {
+            "--json": flag("print text as JSON too"),
+            "--prompt": flag("get the prompt SERVER:NAME with these arguments"),
+            "--read": flag(
+                "read the resource SERVER:URI; of a URI template, the arguments are the variables"
+            ),
+        },
     ),
     **OF_LOGINS,
     **OF_POOL,
@@ -289,7 +300,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "print a script that completes commands and options in a shell",
         'bash: eval "$(orchestrator completion bash)" in ~/.bashrc; zsh: likewise, with zsh; '
         "fish: orchestrator completion fish > ~/.config/fish/completions/orchestrator.fish",
-        "shell",
+        "shell line",
         {},
     ),
     "schema": (

@@ -5,26 +5,22 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Mapping
 from contextlib import redirect_stdout
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from orchestrator.cli.diagnostics import complain, in_servers_file, show
+from orchestrator.cli.diagnostics import in_servers_file, show
 from orchestrator.cli.pool import pool_of
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import known_of, lock_of, read_servers, servers_for
-from orchestrator.cli.values import inputs_of, values_of
+from orchestrator.cli.values import inputs_of
 from orchestrator.documents.files import write_text
-from orchestrator.documents.text import quoted
 from orchestrator.errors import ConfigError, Problem, WorkflowError
 from orchestrator.workflow.source_map import located
 
 if TYPE_CHECKING:
     from orchestrator.client import Orchestrator
     from orchestrator.report.forecast import Forecast
-    from orchestrator.schema.tool import Tool
     from orchestrator.servers.config import Server
     from orchestrator.workflow.model import Workflow
 
@@ -141,43 +137,6 @@ def _save(path: Path, text: str) -> None:
     except OSError as error:
         message = f"cannot be written: {error.strerror or error}"
         raise WorkflowError(str(path), [Problem("unwritable_file", message)]) from None
-
-
-def call(options: argparse.Namespace) -> int:
-    """`orchestrator call`."""
-    from orchestrator.check.assignable import undeclared
-    from orchestrator.cli.exporting import exporting
-    from orchestrator.cli.signals import with_servers
-
-    server, _, name = options.target.partition(":")
-    if not server or not name:
-        message = f"expected server:tool, got {quoted(options.target)}"
-        raise WorkflowError("usage", [Problem("usage", message)])
-
-    def arguments(tool: Tool) -> dict[str, Any]:
-        # The schema decides whether `n=12` is a number or a string.
-        given = values_of(options.arguments, partial(_schema_of, tool.input_schema))
-        for message in undeclared(given, tool.input_schema):
-            complain(f"warning: {tool.target}: {message}")
-        return given
-
-    async def ask(orchestrator: Orchestrator) -> Any:
-        return await orchestrator.call(options.target, arguments, options.timeout)
-
-    with exporting():
-        output = with_servers(pool_of(options, read_servers(options), lock_of(options)), ask)
-    if isinstance(output, str) and not options.json:
-        write(output)
-    else:
-        write_json(output)
-    return 0
-
-
-def _schema_of(schema: Mapping[str, Any], argument: str) -> Any:
-    """The schema of one argument, with the definitions that it may refer to."""
-    found = schema.get("properties", {}).get(argument)
-    shared = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
-    return {**shared, **found} if isinstance(found, dict) else found
 
 
 def schema(options: argparse.Namespace) -> int:

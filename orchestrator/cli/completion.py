@@ -1,6 +1,7 @@
 """`orchestrator completion`: scripts that complete commands, options, choices and files.
 
-They are made of the parser, so that they know every option, and run no program at a key press.
+They are made of the parser, so that they know every option, and run no program at a key press but
+for `call`: see `proposals`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,18 @@ from orchestrator.cli.parser import path
 from orchestrator.cli.streams import write
 
 BASH = """\
+_orchestrator_values() {
+  local line="${COMP_LINE:0:COMP_POINT}" word head=""
+  local typed="${line##*[[:space:]]}"
+  # bash completes only what stands behind the last ":" or "=".
+  if [ -z "$ZSH_VERSION" ]; then
+    case "$typed" in *[:=]*) head="${typed%"${typed##*[:=]}"}" ;; esac
+  fi
+  while IFS= read -r word; do
+    case "$word" in *[:=]) compopt -o nospace 2>/dev/null ;; esac
+    COMPREPLY+=("${word#"$head"}")
+  done < <(orchestrator completion values "$line" 2>/dev/null)
+}
 _orchestrator() {
   local current="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}"
   local words="" files="" name
@@ -28,6 +41,8 @@ _orchestrator() {
   COMPREPLY=($(compgen -W "$words" -- "$current"))
   if [ -n "$files" ]; then
     while IFS= read -r name; do COMPREPLY+=("$name"); done < <(compgen -f -- "$current")
+  elif [ -z "$words" ] && [ "${COMP_WORDS[1]}" = call ]; then
+    _orchestrator_values
   fi
 }
 complete -o filenames -F _orchestrator orchestrator
@@ -43,6 +58,10 @@ CASE = """\
 
 def completion(options: argparse.Namespace) -> int:
     """`orchestrator completion`."""
+    if options.shell == "values":
+        from orchestrator.cli.proposals import propose
+
+        return propose(options.line)
     parser = build_parser()
     assert parser._subparsers is not None
     (group,) = parser._subparsers._group_actions
@@ -87,7 +106,11 @@ def _is_file(action: argparse.Action) -> bool:
 
 
 def _fish(commands: dict[str, argparse.ArgumentParser], helps: dict[str, str]) -> str:
-    lines = ["complete -c orchestrator -f"]
+    values = "(orchestrator completion values (commandline -cp | string collect) 2>/dev/null)"
+    lines = [
+        "complete -c orchestrator -f",
+        f"complete -c orchestrator -n '__fish_seen_subcommand_from call' -a '{values}'",
+    ]
     for name, command in commands.items():
         start = f"complete -c orchestrator -n '__fish_seen_subcommand_from {name}'"
         about = shlex.quote(helps[name])

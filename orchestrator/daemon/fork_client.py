@@ -57,6 +57,8 @@ def _listens(arguments: list[str]) -> str | None:
         return None
     if "opentelemetry.instrumentation.auto_instrumentation" in sys.modules:
         return None  # its providers are in this process
+    if arguments[:2] == ["completion", "values"]:  # about another command, in one word
+        arguments = "".join(arguments[2:3]).split()
     servers = where.DEFAULT_SERVERS
     for number, word in enumerate(arguments):
         if word == "--servers":

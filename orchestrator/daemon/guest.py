@@ -171,6 +171,11 @@ class Guest:
         hosted = self._of(request)
         return {"result": await hosted.pool.offered(hosted.name, request["kind"])}
 
+    async def _do_complete(self, request: Message, _: _Work) -> Message:
+        hosted = self._of(request)
+        offers = await hosted.pool.offers(hosted.name)
+        return {"result": await offers.complete(*request["about"])}
+
     async def _do_call(self, request: Message, work: _Work) -> Message:
         hosted, call, number = self._of(request), Call.from_dict(request["call"]), request["id"]
         lease = self._work.get(request["lease"]) if request["lease"] is not None else None

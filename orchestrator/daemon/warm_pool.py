@@ -132,6 +132,11 @@ class WarmPool(ServerPool):
         self.locks.beyond = _Beyond(connection)
         self.start_soon(connection.run)
 
+    def is_warm(self, server: str) -> bool:
+        """Whether a server is one that the other process keeps."""
+        sessions = self._supervisors[server]
+        return isinstance(sessions, WarmServer) and sessions.is_warm
+
     def _take(self, note: Mapping[str, Any]) -> None:
         warm = self._supervisors.get(note["server"])
         if isinstance(warm, WarmServer):

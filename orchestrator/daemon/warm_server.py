@@ -175,13 +175,22 @@ class WarmServer:
 
     async def of(self, kind: Kind) -> list[Entry] | None:
         """What it lists of a kind, as `Offers.of`."""
+        found: list[Entry] | None = await self._ask("offered", kind=kind)
+        return found
+
+    async def complete(
+        self, kind: str, name: str, argument: str, value: str, given: Mapping[str, str]
+    ) -> list[str]:
+        """The values that it proposes, as `Offers.complete`."""
+        about = (kind, name, argument, value, dict(given))
+        found: list[str] = await self._ask("complete", about=about)
+        return found
+
+    async def _ask(self, what: str, **given: Any) -> Any:
         try:
-            found: list[Entry] | None = await self.connection.ask(
-                "offered", server=self.server.name, kind=kind
-            )
+            return await self.connection.ask(what, server=self.server.name, **given)
         except LostError:
             raise CallError("server_unavailable", self._ended()) from None
-        return found
 
     def _ended(self) -> str:
         return f"server {quoted(self.server.name)}: {self.connection.end}, and it was kept there"

@@ -189,6 +189,10 @@ class _Player:
             raise CallError("not_recorded", f"the recording has no list of {kind}")
         return self._recorded.prompts
 
+    async def complete(self, *_: Any) -> list[str]:
+        """Nothing: values that a server proposes are not recorded."""
+        return []
+
     async def open(self, announce: OnEvent, priority: Priority = FIRST) -> None:  # noqa: ARG002
         """Say that it is ready, or why it is not."""
         name, tools = self.server.name, len(self._catalog.tools(self.server.name))

@@ -15,6 +15,7 @@ own.
 - `catalog` is the live list of tools, `lockfile` the accepted one; `problems` reports names that
   neither has. `definition_form` is how files of ours write a tool.
 - `offers` lists resources and prompts; `news` is what a server says unasked, of their changes too.
+- `uri_templates` is what URIs a template of one stands for.
 - `start_hints` says how to fix a program that does not start.
 - `revisions` is what was found of the protocol of a server.
 - `sdk_client`, `sdk_errors`, `sdk_requests` and `sdk_results` translate to and from the SDK.
@@ -37,4 +38,5 @@ __all__ = [
     "redaction",
     "sessions",
     "supervisor",
+    "uri_templates",
 ]

@@ -1,4 +1,4 @@
-"""Lists what a server offers besides tools: resources, templates of these, and prompts."""
+"""Lists what a server offers besides tools: resources, templates of these, prompts, and values."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ Kind = Literal["resources", "resource_templates", "prompts"]
 Entry = dict[str, Any]  # as the server sent it
 MAX_ENTRIES = 10_000
 MAX_PAGES = 1000
+# For the values of an argument that are proposed while somebody types.
+COMPLETE_S = 5.0
+MAX_VALUES = 100  # as the protocol has it
 
 
 class Offers:
@@ -59,6 +62,44 @@ class Offers:
             fault = sdk_errors.fault_of(error, f"{kind}/list")
         except ValidationError:
             fault = ServerFault("protocol_error", f"sent no valid list of {kind}")
+        raise sdk_errors.call_error(fault, self._server, self._tail)
+
+    async def complete(
+        self, kind: str, name: str, argument: str, value: str, given: Mapping[str, str]
+    ) -> list[str]:
+        """The values that a server proposes for an argument of a prompt, or of a template.
+
+        Args:
+            kind: `prompt`, or `read` for a template.
+            name: The prompt, or the template.
+            argument: The argument.
+            value: How its value begins.
+            given: The other arguments.
+
+        Raises:
+            CallError: It does not answer, or with an error.
+        """
+        if self._client.server_capabilities.completions is None:
+            return []
+        ref = (
+            types.PromptReference(name=name)
+            if kind == "prompt"
+            else types.ResourceTemplateReference(uri=name)
+        )
+        try:
+            with anyio.fail_after(min(COMPLETE_S, self._server.timeout_s)):
+                found = await self._client.session.complete(
+                    ref, {"name": argument, "value": value}, dict(given) or None
+                )
+            return found.completion.values[:MAX_VALUES]
+        except TimeoutError:
+            fault = ServerFault("timeout", f"proposed no values of {quoted(argument)} in time")
+        except MCPError as error:
+            if error.code == types.METHOD_NOT_FOUND:
+                return []
+            fault = sdk_errors.fault_of(error, "completion/complete")
+        except ValidationError:
+            fault = ServerFault("protocol_error", f"sent no valid values of {quoted(argument)}")
         raise sdk_errors.call_error(fault, self._server, self._tail)
 
     async def _pages(self, kind: Kind) -> list[Entry]:

@@ -28,7 +28,7 @@ from orchestrator.servers.config import Server, ServerTable
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.policies import policy_of
 from orchestrator.servers.redaction import LOGS
-from orchestrator.servers.sessions import Callee, Sessions
+from orchestrator.servers.sessions import Callee, Offering, Sessions
 from orchestrator.servers.supervisor import Background, Supervisor
 
 if TYPE_CHECKING:
@@ -250,9 +250,13 @@ class ServerPool:
         Raises:
             CallError: It is not open, or does not answer with a list.
         """
+        return await (await self.offers(server)).of(kind)
+
+    async def offers(self, server: str) -> Offering:
+        """What tells what an open server has besides tools; raises a CallError if it is not."""
         session = await self._supervisors[server].session()
         assert session.offers is not None  # it is usable
-        return await session.offers.of(kind)
+        return session.offers
 
     async def learn_prompts(self, servers: Iterable[str]) -> None:
         """Have the catalog know the prompts of servers, as far as these can list them."""

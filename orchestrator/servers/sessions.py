@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.calls.call import Attempt, Call
@@ -18,6 +19,10 @@ class Offering(Protocol):
     """Lists what a server offers besides tools."""
 
     async def of(self, kind: Kind) -> list[Entry] | None: ...
+
+    async def complete(
+        self, kind: str, name: str, argument: str, value: str, given: Mapping[str, str]
+    ) -> list[str]: ...
 
 
 class Callee(Protocol):

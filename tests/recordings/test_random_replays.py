@@ -59,6 +59,8 @@ class _Staged:
         return self
 
     async def of(self, kind: str) -> None: ...
+    async def complete(self, *_: Any) -> list[str]:
+        return []
 
     def __init__(self, server: Server, stage: Stage) -> None:
         self.server, self._stage = server, stage

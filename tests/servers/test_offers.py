@@ -100,3 +100,58 @@ async def test_a_list_that_fails_is_an_error_of_its_server(
     with anyio.fail_after(30), pytest.raises(CallError, match=said) as caught:
         await offers(answer, timeout_s).of("prompts")
     assert (caught.value.kind, caught.value.error.details["server"]) == (kind, "s")
+
+
+def completing(answer: Any, has: bool = True) -> Offers:
+    """Of a server that proposes values as a function gives them."""
+
+    async def complete(ref: Any, argument: Any, context: Any) -> Any:
+        made = answer(ref, argument, context)
+        made = await made if hasattr(made, "__await__") else made
+        return types.CompleteResult(completion=types.Completion(values=made))
+
+    client: Any = SimpleNamespace(
+        session=SimpleNamespace(complete=complete),
+        server_capabilities=SimpleNamespace(completions=True if has else None),
+    )
+    return Offers(client, Server(name="s", command="x", timeout_s=0.01), StderrTail())
+
+
+async def test_values_are_proposed_for_prompts_and_templates() -> None:
+    def answer(ref: Any, argument: Any, context: Any) -> list[str]:
+        return [ref.type, getattr(ref, "name", None) or ref.uri, str(argument), str(context)]
+
+    it = completing(answer)
+    about = "{'name': 'a', 'value': 'v'}"
+    found = await it.complete("prompt", "p", "a", "v", {})
+    assert found == ["ref/prompt", "p", about, "None"]
+    found = await it.complete("read", "x://{a}", "a", "v", {"b": "c"})
+    assert found == ["ref/resource", "x://{a}", about, "{'b': 'c'}"]
+    assert await completing(answer, has=False).complete("prompt", "p", "a", "v", {}) == []
+
+
+def refused(error: Any) -> Any:
+    def answer(*_: Any) -> Any:
+        raise error
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda *_: anyio.sleep_forever(), 'proposed no values of "a" in time'),
+        (refused(MCPError(-32000, "broken")), "answered with error -32000: broken"),
+        (lambda *_: types.Completion.model_validate({}), 'sent no valid values of "a"'),
+    ],
+)
+async def test_values_that_do_not_come_are_an_error(answer: Any, said: str) -> None:
+    with anyio.fail_after(30), pytest.raises(CallError, match=said):
+        await completing(answer).complete("prompt", "p", "a", "", {})
+
+
+async def test_a_server_that_proposes_nothing_is_no_error() -> None:
+    unknown = completing(refused(MCPError(types.METHOD_NOT_FOUND, "no")))
+    assert await unknown.complete("prompt", "p", "a", "", {}) == []
+    many = completing(lambda *_: [str(number) for number in range(100)])
+    assert len(await many.complete("prompt", "p", "a", "", {})) == 100
