@@ -9,8 +9,9 @@ news        search results for any query, always the same for the same query
 faulty      misbehaves on demand: for tests of failure
 library     resources and prompts
 bare        the waiting of `delay` for next to nothing: for measuring
+jobs        tools that are carried out as tasks of MCP, in both designs
 
-All but the last three are ordinary servers on the MCP SDK and also speak HTTP (`--http --port
+All but the last four are ordinary servers on the MCP SDK and also speak HTTP (`--http --port
 8901`); these use the standard library alone, so that they start at once, and `faulty` can break any
 rule.
 Nothing here imports the orchestrator.

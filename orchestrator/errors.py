@@ -289,6 +289,7 @@ Code = Literal[
     "tool_changed",
     "tools_not_checked",
     "unannotated_tools",
+    "uncallable_tool",
     "unexpected_argument",
     "unknown_field",
     "unknown_input",

@@ -231,15 +231,23 @@ def tool_problems(
 def _misfits(
     workflow: Workflow, servers: Mapping[str, Server], listed: Listed
 ) -> Iterator[Problem]:
-    """The tools that cannot take a key as is configured, each once, and those with no `cache`."""
-    asks = any(server.tools for server in servers.values())
+    """The tools that cannot take a key as is configured, each once, and those with no `cache`.
+
+    Also those that nobody can call.
+    """
+    asks = any(server.tools for server in servers.values()) or any(workflow.plan.cached)
+    tools = (listed.get(to.server, {}).get(to.tool) for to in workflow.plan.targets.values())
+    asks = asks or any(tool is not None and tool.tasks for tool in tools)
     seen: set[str] = set()
-    for task, to, at in workflow.plan.calls if asks or any(workflow.plan.cached) else ():
+    for task, to, at in workflow.plan.calls if asks else ():
         tool = listed.get(to.server, {}).get(to.tool) if to.kind == "tool" else None
-        if tool is not None and to.target not in seen:
+        if tool is None:
+            continue
+        if to.target not in seen:
             seen.add(to.target)
             yield from filter(None, [problems.misfit_of_key(servers[to.server], tool, at, task.id)])
-        if tool is not None and isinstance(to, TaskPlan):  # and no fallback of a task
+        yield from filter(None, [problems.uncallable(tool, at, task.id)])
+        if isinstance(to, TaskPlan):  # and no fallback of a task
             yield from filter(None, [problems.not_cacheable(task, tool, at)])
 
 

@@ -150,6 +150,7 @@ class Attempt:
         elicit: Asks a person what its server wants to know; None if nobody may be asked.
         approval: The message of the question whether it may be made; None: the default.
         lane: What keeps its slot of the run for the call that follows; None if it is released.
+        remote: The task in which its server carries it out, as long as that may go on.
         trace: What its attempts are traced inside of, and the attempt itself while it is made.
         failed_before: The error of the last attempt after which another was to follow; None: none.
     """
@@ -179,6 +180,7 @@ class Attempt:
     asks: bool = False
     approval: str | None = None
     elicit: Elicit | None = None
+    remote: object = None
     trace: Trace | None = None
     waits: tuple[tuple[Cause, float, float], ...] = ()
     failed_before: TaskError | None = None

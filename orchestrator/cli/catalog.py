@@ -15,6 +15,7 @@ from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.notation import tool_text
+from orchestrator.schema.tool import NEEDS_TASK, NO_TASKS
 
 if TYPE_CHECKING:
     from orchestrator.errors import CallError
@@ -64,12 +65,20 @@ def _named(targets: Sequence[str], found: Sequence[Tool], down: Collection[str])
     return [known[target] for target in targets if target in known]
 
 
+_NEEDS = {
+    NEEDS_TASK: "a task of MCP, as which it is called",
+    NO_TASKS: "a task of MCP, which its server does not offer: it cannot be called",
+}
+
+
 def _in_full(tool: Tool) -> str:
     """All that a server says of a tool."""
     shown = _tool_document(tool)
     effects = [hint for hint, holds in shown["annotations"].items() if holds]
     lines = [tool_text(tool), *filter(None, (tool.title, tool.description.strip()))]
     lines.append(f"effects: {', '.join(effects) or 'not declared'}")
+    if tool.tasks:
+        lines.append(f"needs: {_NEEDS[tool.tasks]}")
     for name in ("input_schema", "output_schema"):
         schema = shown[name]
         text = "not declared" if schema is None else json_text(schema, 2)
@@ -127,4 +136,5 @@ def _tool_document(tool: Tool) -> dict[str, Any]:
         "input_schema": dict(tool.input_schema),
         "output_schema": dict(tool.output_schema) if tool.output_schema else None,
         "annotations": {hint: getattr(tool, hint) for hint in hints},
+        "tasks": tool.tasks or None,
     }

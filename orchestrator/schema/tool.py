@@ -18,6 +18,7 @@ from orchestrator.schema.validator import Validator
 from orchestrator.schema.wrapped import is_wrapper, schema_inside
 
 SAMPLE_KEY = "00000000-0000-5000-8000-000000000000"  # an idempotency key looks like this
+NEEDS_TASK, NO_TASKS = "required", "unavailable"  # the values of `Tool.tasks`
 HINTS = {
     "readOnlyHint": "read_only",
     "destructiveHint": "destructive",
@@ -41,6 +42,8 @@ class Tool:
         annotated_title: The title in its annotations; empty if they have none.
         key_argument: The argument that takes the idempotency key of a call, as servers.toml says;
             empty if none does. It is not part of the definition.
+        tasks: `required` if it can only be called as a task of MCP, `unavailable` if so and its
+            server offers no tasks; empty for all others.
     """
 
     server: str
@@ -55,6 +58,7 @@ class Tool:
     open_world: bool | None = None
     annotated_title: str = ""
     key_argument: str = ""
+    tasks: str = ""
 
     @cached_property
     def accepts(self) -> Validator:
@@ -177,6 +181,7 @@ def definition_of(tool: Tool) -> dict[str, Any]:
         "inputSchema": tool.input_schema,
         "outputSchema": tool.output_schema,
         "annotations": _given({"title": tool.annotated_title or None, **hints}) or None,
+        "execution": {"taskSupport": tool.tasks} if tool.tasks else None,
     }
     made: dict[str, Any] = json.loads(to_json(_given(parts)))
     return made
@@ -197,6 +202,7 @@ def tool_of(server: str, name: str, definition: Mapping[str, Any]) -> Tool:
         description=definition.get("description", ""),
         output_schema=definition.get("outputSchema"),
         annotated_title=annotations.get("title", ""),
+        tasks=definition.get("execution", {}).get("taskSupport", ""),
         **{field: annotations.get(hint) for hint, field in HINTS.items()},
     )
 

@@ -18,7 +18,10 @@ own.
 - `uri_templates` is what URIs a template of one stands for.
 - `start_hints` says how to fix a program that does not start.
 - `revisions` is what was found of the protocol of a server.
-- `sdk_client`, `sdk_errors`, `sdk_requests` and `sdk_results` translate to and from the SDK.
+- `requester` sends the requests of calls; `remote_task` polls a call that its server carries out as
+  a task.
+- `sdk_client`, `sdk_errors`, `sdk_requests`, `sdk_results` and `sdk_tasks` translate to and from
+  the SDK.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -24,6 +24,10 @@ class _Annotations(Form):
     open_world_hint: bool = False
 
 
+class _Execution(Form):
+    task_support: Literal["required", "unavailable"]
+
+
 class ToolForm(Form):
     """A definition, as `schema.tool.definition_of` makes it."""
 
@@ -32,10 +36,12 @@ class ToolForm(Form):
     input_schema: dict[str, Any]
     output_schema: dict[str, Any] = Field(default_factory=dict)
     annotations: _Annotations = _Annotations()
+    execution: _Execution | None = None
 
 
 # The names of its fields, by what holds it.
 DEFINITION_FIELDS = {
-    "tools": ("title", "description", "inputSchema", "outputSchema", "annotations"),
+    "tools": ("title", "description", "inputSchema", "outputSchema", "annotations", "execution"),
     "annotations": ("title", *HINTS),
+    "execution": ("taskSupport",),
 }

@@ -133,11 +133,12 @@ async def answered(
             await anyio.sleep(PAUSE_S * 2**number)
         answers = {}
         for key, question in (result.input_requests or {}).items():
-            asked = _asked(question, request, server)
+            asked = asked_of(question, f"{server.name}:{_name_of(request)}", server)
             answers[key] = await elicitor.answer(asked, attempt.elicit)
         update = {"input_responses": answers or None, "request_state": result.request_state}
         request = type(request)(params=request.params.model_copy(update=update))
-    raise _refusal(request, server, f"asked for input {MAX_ROUNDS} times without finishing")
+    what = f"asked for input {MAX_ROUNDS} times without finishing"
+    raise _refusal(f"{server.name}:{_name_of(request)}", server, what)
 
 
 async def logged_in(call: Callable[[], Awaitable[Any]], attempt: Attempt) -> Any:
@@ -160,22 +161,28 @@ async def logged_in(call: Callable[[], Awaitable[Any]], attempt: Attempt) -> Any
     return await call()
 
 
-def _asked(
-    asked: types.InputRequest, request: Request, server: Server
-) -> types.ElicitRequestParams:
-    """What is asked, if that is answered."""
+def asked_of(asked: types.InputRequest, target: str, server: Server) -> types.ElicitRequestParams:
+    """What a call of `server:tool` is asked, if that is answered.
+
+    Raises:
+        CallError: It is not.
+    """
     if not isinstance(asked, types.ElicitRequest):  # sampling, or the list of roots
-        raise _refusal(request, server, f"asks for {asked.method}, which is not supported")
+        raise _refusal(target, server, f"asks for {asked.method}, which is not supported")
     if server.elicitation == "none":
         what = f"asks {quoted(server.redact(asked.params.message))}, and no one can answer"
         place = f"in [servers.{server.name}]"
         fix = f'Set elicitation = "defaults" {place} to accept form defaults, or "ask" to be asked'
-        raise _refusal(request, server, f"{what}. {fix}")
+        raise _refusal(target, server, f"{what}. {fix}")
     return asked.params
 
 
-def _refusal(request: Request, server: Server, what: str) -> CallError:
+def _name_of(request: Request) -> str:
     params = request.params
-    tool = params.uri if isinstance(params, types.ReadResourceRequestParams) else params.name
-    message = f"{server.name}:{tool} {what}"
+    return params.uri if isinstance(params, types.ReadResourceRequestParams) else params.name
+
+
+def _refusal(target: str, server: Server, what: str) -> CallError:
+    tool = target.removeprefix(f"{server.name}:")
+    message = f"{target} {what}"
     return CallError("protocol_error", message, retryable=False, server=server.name, tool=tool)

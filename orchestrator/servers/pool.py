@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager as AsyncContext
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -221,19 +222,25 @@ class ServerPool:
         executed, because its session had ended or was forgotten, is made on the next one, once.
 
         Raises:
-            CallError: The call failed, or the server is not there, or the arguments do not fit a
-                tool that was not known before.
+            CallError: The call failed, the server is not there, or the arguments do not fit.
         """
+        try:
+            return await self._call(call, attempt)
+        except CallError as error:
+            if attempt is None or attempt.remote is None:
+                raise
+            details = {**error.error.details, "lost": True}  # its task may go on
+            raise CallError.of(replace(error.error, details=details)) from None
+
+    async def _call(self, call: Call, attempt: Attempt | None) -> Any:
         supervisor = self._supervisors.get(call.server)
         if supervisor is None:
             raise CallError("server_unavailable", f"unknown server {quoted(call.server)}")
         session = await self._session(supervisor, call)
         if attempt is not None and attempt.fit is not None:
             call = attempt.fit(call)
-        try:
+        with suppress(NotExecutedError):  # the second error is not chained to the first
             return await session.call(call, attempt)
-        except NotExecutedError:
-            pass  # the second error is not chained to the first
         return await (await self._session(supervisor, call)).call(call, attempt)
 
     async def until_usable(self, server: str) -> None:

@@ -12,7 +12,7 @@ from orchestrator.documents.pointer import pointer, replace_op
 from orchestrator.documents.suggest import certain, nearest
 from orchestrator.documents.text import listed, quoted
 from orchestrator.errors import Problem
-from orchestrator.schema.tool import Tool
+from orchestrator.schema.tool import NO_TASKS, Tool
 from orchestrator.servers.catalog import is_allowed, why_no_key
 from orchestrator.servers.config import Server, ServerTable
 from orchestrator.servers.lockfile import Lockfile
@@ -110,6 +110,17 @@ def misfit_of_key(server: Server, tool: Tool, at: str, task: str | None) -> Prob
     message = f"tool {quoted(tool.target)} {why}; it is to take the idempotency key of each call"
     hint = f"see idempotency_argument in [servers.{server.name}.tools.{quoted(pattern)}]"
     return Problem("wrong_key_argument", message, at, task, near, hint, text=tool.name)
+
+
+def uncallable(tool: Tool, at: str, task: str) -> Problem | None:
+    """A tool that nobody can call: it needs a task of MCP, and its server offers none."""
+    if tool.tasks != NO_TASKS:
+        return None
+    message = (
+        f"{quoted(tool.target)} can only be called as a task of MCP, and its server offers none"
+    )
+    hint = "that is a mistake of the server: call another tool, or ask its author"
+    return Problem("uncallable_tool", message, at, task, hint=hint, text=tool.name)
 
 
 def not_cacheable(task: TaskPlan, tool: Tool, at: str) -> Problem | None:

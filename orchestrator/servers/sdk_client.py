@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from orchestrator.calls.call import OnProgress
 from orchestrator.documents.text import quoted
 from orchestrator.schema.tool import Tool
+from orchestrator.servers.sdk_tasks import TasksExtension
 from orchestrator.servers.sdk_tools import MAX_TOOLS, SLICE, has_header, page_for_sdk, tools_in
 from orchestrator.transport.delivery import Deliveries
 
@@ -47,6 +48,7 @@ def client_of(
         log_level=LOG_LEVEL,
         message_handler=on_message,
         elicitation_callback=elicit,
+        extensions=[TasksExtension()],
         cache=None,  # a cached list of tools would hide that they have changed
     )
 

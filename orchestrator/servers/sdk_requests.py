@@ -57,8 +57,8 @@ def _prompt_request(call: Call, meta: Meta) -> Request:
     return types.GetPromptRequest(params=params)
 
 
-def request_of(call: Call, meta: Meta) -> Request:
-    """The request of a call.
+def request_of(call: Call, meta: Meta, task: types.TaskMetadata | None = None) -> Request:
+    """The request of a call; `task` asks the server to carry it out as one.
 
     Raises:
         CallError: The arguments are not JSON.
@@ -68,7 +68,10 @@ def request_of(call: Call, meta: Meta) -> Request:
         json.dumps(call.arguments, allow_nan=False, ensure_ascii=False).encode()
         if call.run:
             meta = {**(meta or {}), IDEMPOTENCY_KEY: call.idempotency_key}
-        return EXCHANGES[call.kind].request(call, meta)
+        request = EXCHANGES[call.kind].request(call, meta)
+        if task is not None and isinstance(request, types.CallToolRequest):
+            request.params.task = task
+        return request
     except (ValueError, TypeError, RecursionError) as error:
         raise not_json(call.tool, error) from None
 
@@ -79,9 +82,11 @@ def not_json(tool: str, error: Exception) -> CallError:
     return CallError("invalid_arguments", message, tool=tool)
 
 
-async def output_of_large(exchange: Exchange, result: Sent, target: str) -> Any:
-    """The output of a large result, made in a thread: the event loop goes on meanwhile."""
-    return await in_thread(exchange.output, result, target)
+async def output_of(exchange: Exchange, result: Sent, target: str, is_large: bool) -> Any:
+    """The output of a result; of a large one made in a thread: the event loop goes on meanwhile."""
+    if is_large:
+        return await in_thread(exchange.output, result, target)
+    return exchange.output(result, target)
 
 
 def _dumped(result: Any) -> dict[str, Any]:

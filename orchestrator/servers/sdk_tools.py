@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.text import listed, quoted
-from orchestrator.schema.tool import HINTS, Tool
+from orchestrator.schema.tool import HINTS, NEEDS_TASK, Tool
 from orchestrator.schema.wrapped import KEYWORD, says_wrapped
 
 logger = logging.getLogger("orchestrator")
@@ -100,6 +100,7 @@ def _tool(server: str, name: str, definition: dict[str, Any], odd: list[str]) ->
     output = None if given is True else member("outputSchema", dict, "object")
     if output is not None and says_wrapped(definition.get("_meta")):
         output = {**output, KEYWORD: True}
+    execution = member("execution", dict, "object") or {}
     return Tool(
         server=server,
         name=name,
@@ -108,5 +109,6 @@ def _tool(server: str, name: str, definition: dict[str, Any], odd: list[str]) ->
         description=member("description", str, "string") or "",
         output_schema=output,
         annotated_title=member("title", str, "string", notes) or "",
+        tasks=NEEDS_TASK if execution.get("taskSupport") == NEEDS_TASK else "",
         **hints,
     )

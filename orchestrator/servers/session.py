@@ -9,20 +9,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
-from mcp import Client, MCPError
-from mcp.client.session import ClientSession
+from mcp import Client, MCPError, types
+from mcp.client.session import IncomingMessage
 from pydantic import ValidationError
 
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.errors import CallError, NotExecutedError, TaskError
 from orchestrator.schema.tool import Tool
 from orchestrator.schema.violations import check_output
-from orchestrator.servers import sdk_client, sdk_errors, sdk_requests, sdk_results
+from orchestrator.servers import sdk_client, sdk_errors, sdk_requests, sdk_results, sdk_tasks
 from orchestrator.servers.config import Server
-from orchestrator.servers.elicitation import Elicitor, answered, logged_in
+from orchestrator.servers.elicitation import Elicitor, logged_in
 from orchestrator.servers.health import HealthMonitor
 from orchestrator.servers.news import Followed, News, OnNews
 from orchestrator.servers.offers import Offers
+from orchestrator.servers.requester import Requester
 from orchestrator.servers.revisions import Revisions
 from orchestrator.servers.sdk_errors import WAS_CLOSED, ServerFault, raised
 from orchestrator.servers.sdk_requests import EXCHANGES
@@ -81,8 +82,9 @@ class Session:
         self._scope = anyio.CancelScope()
         self._started, self._over, self._failed = anyio.Event(), anyio.Event(), anyio.Event()
         self._closing = False
-        self._session: ClientSession | None = None
+        self._requester: Requester | None = None  # None before it is open
         self._tail, self._elicitor = StderrTail(), Elicitor(server)
+        self._has_tasks = False
 
     def __repr__(self) -> str:
         name, state = self.server.name, "usable" if self.usable else "not usable"
@@ -91,7 +93,7 @@ class Session:
     @property
     def usable(self) -> bool:
         """Whether calls can be made."""
-        return self._session is not None and self.failure is None and not self._over.is_set()
+        return self._requester is not None and self.failure is None and not self._over.is_set()
 
     async def own(self) -> None:
         """Open the session, and keep it until it ends or is closed. Raises only cancellation."""
@@ -100,12 +102,12 @@ class Session:
             with self._scope:
                 for mode in self._revisions.modes():
                     fault = await self._hold(mode)
-                    if self._session is not None or self._closing:
+                    if self._requester is not None or self._closing:
                         break
         except Exception as error:  # it failed while it was being cancelled
             fault = self._broken(error)
         finally:
-            if self._session is None:
+            if self._requester is None:
                 self._revisions.note_failure()
             self._fail(fault)
             if self._started_early is not None:
@@ -123,7 +125,7 @@ class Session:
         self._fail(fault)
         self._closing = True
         self._over.set()
-        if self._session is None:
+        if self._requester is None:
             self._scope.cancel()
 
     def give_up(self) -> None:
@@ -149,18 +151,13 @@ class Session:
                 handshake,
             ) as endpoint:
                 self.kill, self._deliveries = endpoint.kill, endpoint.deliveries
-                client = sdk_client.client_of(
-                    endpoint.target,
-                    self._elicitor.callback,
-                    mode,
-                    self._news.on_log,
-                    self._news.on_message,
-                )
+                hears = self._elicitor.callback, mode, self._news.on_log, self._on_message
+                client = sdk_client.client_of(endpoint.target, *hears)
                 async with client:
                     await self._use(client, handshake)
         except Exception as error:
             await self._tail.finish()
-            refusal = handshake.refusal if self._session is None else None
+            refusal = handshake.refusal if self._requester is None else None
             return self._broken(error if refusal is None else MCPError.from_error_data(refusal))
         return WAS_CLOSED
 
@@ -168,12 +165,13 @@ class Session:
         try:
             session, name = client.session, self.server.name
             listed = partial(sdk_client.list_tools, session, name, self._deliveries)
-            self._take(await listed())
             self.protocol = client.protocol_version
+            self._has_tasks = sdk_tasks.offers_tasks(client.server_capabilities, self.protocol)
+            self._take(await listed())
             self.offers = Offers(client, self.server, self._tail)
             self._revisions.note_start(self.protocol, handshake)
             self.began_at = anyio.current_time()
-            self._session = session
+            self._requester = Requester(session, self._deliveries, self._elicitor, self.protocol)
             self._started.set()
             changes = sdk_client.changes_of(client)
             ask = partial(sdk_client.ask, session, self._deliveries)
@@ -186,19 +184,25 @@ class Session:
         finally:
             self._over.set()
 
+    async def _on_message(self, message: IncomingMessage) -> None:
+        if isinstance(message, types.ProgressNotification) and self._requester is not None:
+            self._requester.note_progress(message.params)
+        await self._news.on_message(message)
+
     def _on_tools(self, tools: list[Tool]) -> None:
         self._take(tools)
         self._listener.on_tools(self)
 
     def _take(self, tools: list[Tool]) -> None:
-        self.tools, self._by_name = tools, {tool.name: tool for tool in tools}
+        self.tools = sdk_tasks.noted(tools, offered=self._has_tasks)
+        self._by_name = {tool.name: tool for tool in self.tools}
 
     def _end(self, fault: ServerFault) -> None:
         self.close(fault)
         self.kill()
 
     def _broken(self, error: Exception) -> ServerFault:
-        verb = "failed" if self._session else "did not start"
+        verb = "failed" if self._requester else "did not start"
         return sdk_errors.fault_of_session(error, verb, self._deliveries.latest)
 
     def _fail(self, fault: ServerFault) -> None:
@@ -207,7 +211,7 @@ class Session:
             self.failure = self._error(fault).error
         self._failed.set()
         self._started.set()
-        if first and self._session is not None and fault is not WAS_CLOSED:
+        if first and self._requester is not None and fault is not WAS_CLOSED:
             self._listener.on_end(self)
 
     async def call(self, call: Call, attempt: Attempt | None = None) -> Any:
@@ -217,7 +221,7 @@ class Session:
             NotExecutedError: It was certainly not executed: another session can make it.
             CallError: Of whatever kind fits; never an exception of the SDK.
         """
-        if self._session is None:
+        if self._requester is None:
             raise self.unavailable()
         if not self.usable:
             raise await self._ended(lost=False)
@@ -237,29 +241,22 @@ class Session:
                 self._over.set()
 
     async def _call(self, call: Call, attempt: Attempt) -> Any:
-        tool, server, session = call.tool, self.server, self._session
-        assert session is not None
+        tool, server, requester = call.tool, self.server, self._requester
         exchange = EXCHANGES[call.kind]
+        assert requester is not None
         if call.kind == "read":  # before it, so that no change is missed
             self._news.follow(tool)
+        described = self._by_name.get(tool) if call.kind == "tool" else None
         with (
             self._deliveries.expect(exchange.show, attempt.note_answer) as delivery,
             sdk_client.relayed_progress(attempt.on_progress, server.redact) as progress,
         ):
             try:
-                request = sdk_requests.request_of(call, delivery.meta)
-                # Not client.call_tool: it would check the output schema by itself, and lose the
-                # result if it does not fit.
-                result = await answered(session, request, self._elicitor, attempt, progress)
-                sent = exchange.as_sent(result) if delivery.result is None else delivery.result
+                sent = await requester.result(call, attempt, delivery, progress, described)
                 is_large = attempt.answer_bytes > sdk_results.LARGE_BYTES
-                output = (
-                    await sdk_requests.output_of_large(exchange, sent, call.target)
-                    if is_large
-                    else exchange.output(sent, call.target)
-                )
+                output = await sdk_requests.output_of(exchange, sent, call.target, is_large)
             except MCPError as error:
-                raise await self._translated(error, call, delivery) from None
+                raise await self._translated(error, call, delivery, attempt) from None
             except (sdk_results.InvalidResultError, ValidationError) as error:
                 fault = sdk_errors.fault_of_result(error, tool, delivery.result)
                 raise self._error(fault) from None
@@ -267,7 +264,6 @@ class Session:
                 raise sdk_requests.not_json(tool, error) from None
             except CallError as error:
                 raise sdk_errors.redacted(error.error, server) from None
-        described = self._by_name.get(tool) if call.kind == "tool" else None
         if described is not None:  # as the server describes it now
             check_output(described, output, server.redact)
         attempt.wrapped = sdk_results.is_wrapped(output, sent, described)
@@ -283,12 +279,15 @@ class Session:
         error = self.unavailable().error
         return raised(error, lost=True) if lost else raised(error, NotExecutedError)
 
-    async def _translated(self, error: MCPError, call: Call, delivery: Delivery) -> CallError:
-        if not delivery.answered and sdk_errors.is_closed(error):
+    async def _translated(
+        self, error: MCPError, call: Call, delivery: Delivery, attempt: Attempt
+    ) -> CallError:
+        is_left = attempt.remote is not None  # the next session may find the task of the call
+        if sdk_errors.is_closed(error) and (is_left or not delivery.answered):
             with anyio.move_on_after(END_S):
                 await self._over.wait()
             if self._over.is_set():
-                return await self._ended(lost=delivery.written)
+                return await self._ended(lost=delivery.written and not is_left)
         fault = sdk_errors.fault_of(error, call.tool, call.kind)
         self.doubtful = self.doubtful or fault.doubtful
         if fault.ends:  # for new calls; those in flight get answers of their own, then it is closed

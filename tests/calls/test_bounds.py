@@ -83,6 +83,11 @@ BOUNDS = {
     ("warm_server", "_Calling.run", "asked.settled.wait"): CALLER,
     ("wire", "Channel.write", "async for self._queue"): "the connection, whose end cancels it",
     ("wire", "Channel.write", "self._stream.send"): "the connection, whose end cancels it",
+    (
+        "remote_task",
+        "RemoteTask._send",
+        "self.session.send_request",
+    ): CALLER + "; CANCEL_S for the cancellation after it",
     ("replay", "_Player.call", "anyio.sleep_forever"): CALLER,
     ("questions", "Questions._watch_for_end", "async with self._watch"): PERSON,
     ("questions", "Questions._wait", "opened.answered.wait"): PERSON,

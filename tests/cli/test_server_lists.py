@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli import main
+from orchestrator.cli.catalog import _in_full, _tool_document
+from orchestrator.schema.tool import NEEDS_TASK, NO_TASKS, Tool
 from tests.cli.conftest import ROOT
 from tests.conftest import Write
 
@@ -101,6 +103,21 @@ def test_a_tool_is_shown_in_full_and_names_alone(
     assert 'unknown tool "library:zzz"' in err
     assert main(["tools", "gone:any", *library]) == 1
     assert 'server "gone" did not start' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("tasks", "needs"),
+    [
+        ("", ""),
+        (NEEDS_TASK, "needs: a task of MCP, as which it is called\n"),
+        (NO_TASKS, "needs: a task of MCP, which its server does not offer: it cannot be called\n"),
+    ],
+)
+def test_a_tool_says_that_it_needs_a_task(tasks: str, needs: str) -> None:
+    tool = Tool("it", "build", {}, tasks=tasks)
+    assert needs in _in_full(tool)
+    assert ("needs:" in _in_full(tool)) is bool(needs)
+    assert _tool_document(tool)["tasks"] == (tasks or None)
 
 
 def test_variables_come_from_a_file_and_those_that_are_set_win(

@@ -302,7 +302,8 @@ ODD_TOOLS: list[tuple[Any, str]] = [
     ({"title": []}, 'title of tool "b" is ignored'),
     ({"annotations": "readOnly"}, 'annotations of tool "b" is ignored'),
     ({"annotations": {"readOnlyHint": "yes"}}, 'readOnlyHint of tool "b" is ignored'),
-    ({"_meta": 5, "icons": 5, "execution": []}, ""),
+    ({"_meta": 5, "icons": 5}, ""),
+    ({"execution": []}, 'execution of tool "b" is ignored: expected object, got empty array'),
 ]
 
 
