@@ -110,7 +110,11 @@ def _tell_how(run: KnownRun, asked: list[Question]) -> None:
 
 
 def _inside(path: str, kept: KeptDocuments) -> dict[str, Any] | None:
-    """The part of the result for a task inside others, such as `outer[3]/inner`."""
+    """The part of the result for a task inside others, or an item: `outer[3]/inner`, `task[3]`."""
+    task, _, index = path.removesuffix("]").rpartition("[")
+    if path.endswith("]") and index.isdecimal():
+        item = kept.records.item(task, int(index), {})
+        return None if item is None else item.to_dict() | {"output": item.output}
     within, _, task = path.rpartition("/")
     result = kept.records.settled(within and f"{within}/", {}).get(task)
     return None if result is None else result.to_dict()

@@ -66,6 +66,16 @@ def test_a_run_is_kept_listed_and_shown(journal: Path, said: Said, write: Write)
     assert str(journal) in size
 
 
+def test_an_item_is_shown_by_its_name(journal: Path, said: Said, write: Write) -> None:
+    assert not journal.exists()
+    each = {"id": "e", "for_each": [1, 2], "tool": "faulty:echo", "arguments": {"value": "$ITEM"}}
+    assert said("run", write(each), "-q")[0] == 0
+    _, item, _ = said("show", "last", "e[1]")
+    assert (item["index"], item["status"], item["output"]) == (1, "success", {"value": 2})
+    code, _, err = said("show", "last", "e[2]")
+    assert (code, 'unknown task "e[2]"' in err) == (2, True)
+
+
 def test_a_row_of_the_runs_says_how_long_one_runs_and_where_it_comes_from(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
