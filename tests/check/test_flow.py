@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -10,8 +11,11 @@ import pytest
 from orchestrator.check.flow import _Flow, untrusted_flows
 from orchestrator.check.strangers import FlowPolicy, Trail
 from orchestrator.errors import Problem
+from orchestrator.expressions.lexer import ROOTS
 from orchestrator.schema.tool import Tool
+from orchestrator.workflow.kinds import KINDS
 from orchestrator.workflow.model import Workflow
+from orchestrator.workflow.plan import Policies, RepeatPlan
 
 ANY: dict[str, Any] = {"type": "object"}
 HINTS: dict[str, dict[str, Any]] = {
@@ -360,6 +364,29 @@ def test_the_operator_answers_for_a_task_by_its_path() -> None:
     assert answered("keep") == answered("end") == answered("get") == [other]
     assert answered("in/keep") == answered("in/end") == [one]
     assert answered("in") == [one, other]
+
+
+# Fields that hold no reference.
+PLAIN_FIELDS = {
+    *("run_if", "max_parallel", "critical", "retry", "timeout_resets_on_progress"),
+    *("on_item_error", "delay_s", "deadline_s", "end_run", "cache"),
+}
+# Fields that decide whether something is done, name a lock, or are read by a person.
+NO_DATA = {"when", "item_when", "locks", "approve"}
+
+
+def test_every_field_of_a_task_and_every_root_is_followed_or_known_to_carry_no_data() -> None:
+    followed = {"for_each", "fallback", "item_fallback", "repeat"}  # whose tests are above
+    assert {each.name for each in fields(Policies)} == PLAIN_FIELDS | NO_DATA | followed
+    assert {each.name for each in fields(RepeatPlan)} == {
+        "until",
+        "every_s",
+        "max_times",
+        "collect",
+    }
+    roots = {"OUTPUT", "ITEMS", "ERROR", "INPUT", "ITEM", "INDEX", "LAST"}
+    assert set(ROOTS) == roots | {"STATUS", "RUN"}
+    assert set(KINDS) == {"tool", "read", "prompt", "value", "workflow", "ask"}
 
 
 def test_tasks_of_finally_are_followed_too() -> None:
