@@ -23,6 +23,7 @@ from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import CallError, Problem
 from orchestrator.workflow.model import Workflow
+from tests.check.lively_flows import lively
 from tests.check.random_flows import BAD, SENSITIVE, STRANGERS, TOOLS, random_flow
 from tests.check.taint import Call as Site
 from tests.check.taint import Trust, Ways, ways_of
@@ -158,11 +159,8 @@ async def tainted_calls(workflow: Workflow, seed: str) -> set[Site]:
 
     async def call(call: Call, _: Attempt) -> Any:
         text = json.dumps([call.tool, call.arguments])
-        is_tainted = EVIL in text
-        if is_tainted:
-            own = "fallback" if call.item is None else "item_fallback"
-            path = re.sub(r"\[\d+\]", "", call.task)
-            found.add((path, own if call.is_fallback else ""))
+        if EVIL in text:
+            found.add(site_of(call))
         said = EVIL if call.server in STRANGERS else text
         if dice.random() < fails:
             raise CallError("tool_error", said)
@@ -172,3 +170,44 @@ async def tainted_calls(workflow: Workflow, seed: str) -> set[Site]:
     result = await Run(workflow, call, settings).execute()
     assert result.status != "paused"
     return found
+
+
+@EACH
+@ON_ASYNCIO
+@pytest.mark.anyio
+@pytest.mark.untraced
+async def test_where_all_tasks_run_the_words_reach_what_is_proved_and_nothing_else(
+    numbers: range,
+) -> None:
+    count = 0
+    for number in numbers:
+        document = lively(number)
+        workflow = Workflow.load(document)
+        sites = {tuple(site) for site in reached(workflow, FlowPolicy(frozenset(STRANGERS)))}
+        assert await echoed_calls(workflow) == sites, (number, json.dumps(document))
+        count += len(sites)
+    assert count > len(numbers)
+
+
+async def echoed_calls(workflow: Workflow) -> set[Site]:
+    """The calls of a real run that are given words of strangers, which each call gives on."""
+    found: set[Site] = set()
+    turns = Counter[str]()
+
+    async def call(call: Call, _: Attempt) -> Any:
+        is_tainted = EVIL in json.dumps(call.arguments)
+        if is_tainted:
+            found.add(site_of(call))
+        turns[call.where] += 1
+        said = EVIL if is_tainted or call.server in STRANGERS else "ok"
+        if call.tool == "fail":
+            raise CallError("tool_error", said)
+        return {"said": said, "turn": turns[call.where]}
+
+    await Run(workflow, call, RunSettings()).execute()
+    return found
+
+
+def site_of(call: Call) -> Site:
+    own = "fallback" if call.item is None else "item_fallback"
+    return re.sub(r"\[\d+\]", "", call.task), own if call.is_fallback else ""
