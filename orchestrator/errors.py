@@ -295,6 +295,7 @@ Code = Literal[
     "unknown_input",
     "unknown_place",
     "unknown_prompt",
+    "unknown_resource",
     "unknown_server",
     "unknown_task",
     "unknown_tool",

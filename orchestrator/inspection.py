@@ -28,6 +28,7 @@ from orchestrator.preflight import (
     known_prompts,
     locked,
     prompt_problems,
+    resource_problems,
     tool_problems,
     unknown_servers,
     usable,
@@ -316,6 +317,11 @@ async def problems_of(
     if pool.lock is None:
         await pool.open(name for name in workflow.plan.servers if name in pool.servers)
         await pool.learn_prompts(workflow.plan.prompt_servers & pool.servers.keys())
+        requests = workflow.plan.requests.values()
+        if readers := {each.server for each in requests if each.kind == "read"}:
+            from orchestrator.servers.uri_templates import learn_resources
+
+            await learn_resources(pool, readers & pool.servers.keys())
     return _known_problems(workflow, pool, earlier)
 
 
@@ -328,7 +334,7 @@ def _known_problems(
         return [*found, *check_against(workflow, servers, pool.lock, earlier)]
     listed = usable(workflow, pool)
     found += [*failures(workflow, pool), *tool_problems(workflow, servers, listed)]
-    found += prompt_problems(workflow, pool)
+    found += [*prompt_problems(workflow, pool), *resource_problems(workflow, pool)]
     return found + findings(workflow, servers, listed, known_prompts(workflow, pool), earlier)
 
 

@@ -269,6 +269,16 @@ def prompt_problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
     return found
 
 
+def resource_problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
+    """The resources of a workflow that their servers do not list, as far as that is known."""
+    found = []
+    for task, to, at in workflow.plan.calls if workflow.plan.requests else ():
+        known = pool.catalog.resources.get(to.server) if to.kind == "read" else None
+        if known is not None and not known.may_have(to.tool):
+            found.append(problems.unknown_resource(to.server, known, to.tool, at, task.id))
+    return found
+
+
 def known_prompts(workflow: Workflow, pool: ServerPool) -> dict[str, Tool]:
     """The known prompts of the servers of a workflow, by `prompt server:name`."""
     servers = (server for server in workflow.plan.servers if server in pool.servers)

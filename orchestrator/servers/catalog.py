@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.documents.text import quoted
 from orchestrator.engine.events import ServerToolsChanged
@@ -17,6 +17,9 @@ from orchestrator.schema.tool_diff import ToolDifference
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
 
+if TYPE_CHECKING:
+    from orchestrator.servers.uri_templates import KnownResources  # it loads the SDK
+
 logger = logging.getLogger("orchestrator")
 
 
@@ -25,6 +28,7 @@ class Catalog:
 
     Attributes:
         version: How often the list of a server was replaced.
+        resources: What is known of the resources of servers; see `uri_templates`.
         versions: What the servers say of their own versions.
     """
 
@@ -37,6 +41,7 @@ class Catalog:
         self._allowed: dict[str, dict[str, Tool]] = {}
         self._by_target: dict[str, Tool] = {}
         self._prompts: dict[str, dict[str, Tool]] = {}
+        self.resources: dict[str, KnownResources] = {}
         self._others: dict[str, tuple[Tool, ...]] = {}
         self._doubled: set[str] = set()  # tools of which a server listed two, as the log says
 

@@ -24,6 +24,7 @@ from orchestrator.workflow.plan import TaskPlan
 
 if TYPE_CHECKING:
     from orchestrator.servers.pool import ServerPool
+    from orchestrator.servers.uri_templates import KnownResources
 
 MAX_LISTED = 10  # tools in a hint
 MAX_COMMAND = 200  # characters of a command or URL
@@ -161,6 +162,20 @@ def unknown_prompt(
     meant = certain(prompt, near)
     fix = (replace_op(at, f"{server}:{meant}"),) if meant and at else ()
     return Problem("unknown_prompt", message, at, task, near, hint, text=prompt, replacement=fix)
+
+
+def unknown_resource(
+    server: str, known: KnownResources, uri: str, at: str = "", task: str | None = None
+) -> Problem:
+    """A resource that its server does not list; it may have it all the same."""
+    resource, names = quoted(f"{server}:{uri}", MAX_COMMAND), [*known.uris, *known.templates]
+    if not known.has_any:
+        message = f"server {quoted(server)} has no resources, and is to read {resource}"
+        return Problem("unknown_resource", message, at, task, severity="warning", text=uri)
+    near = nearest(uri, names)
+    message = f"server {quoted(server)} lists no resource and no template that fits {resource}"
+    hint = "" if near else f"it lists: {listed(names, MAX_LISTED)}"
+    return Problem("unknown_resource", message, at, task, near, hint, "warning", text=uri)
 
 
 def unknown_tool(

@@ -11,8 +11,11 @@ from mcp.server.mcpserver import MCPServer
 
 from orchestrator import Lockfile, Orchestrator, Server, Workflow, WorkflowError
 from orchestrator.errors import CallError
+from orchestrator.servers.catalog import Catalog
+from orchestrator.servers.problems import unknown_resource
 from orchestrator.servers.sdk_requests import EXCHANGES
 from orchestrator.servers.sdk_results import InvalidResultError
+from orchestrator.servers.uri_templates import KnownResources, learn_resources
 
 pytestmark = pytest.mark.anyio
 
@@ -153,6 +156,67 @@ async def test_prompts_and_their_arguments_are_checked_against_the_list_of_the_s
             "s:$OUTPUT[b]: expected string, got array from $OUTPUT[b]",
         ),
     ]
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("note://plain", ""),
+        ("note://any/json", ""),
+        ("note://$ITEM/json", ""),
+        ("$ITEM", ""),
+        ("note://$ITEM", ""),
+        ("note://plane", 'fits "s:note://plane". Did you mean "note://plain"'),
+        ("other://things/$ITEM", "no template that fits"),
+        ("note://a/b/json", 'fits "s:note://a/b/json". Did you mean "note://{name}/json"'),
+    ],
+)
+async def test_resources_are_compared_with_those_that_the_server_lists(uri: str, said: str) -> None:
+    found = await findings({"id": "a", "read": f"s:{uri}", "for_each": ["x"]})
+    found = [each for each in found if each[1] == "unknown_resource"]
+    assert len(found) == bool(said)
+    assert not found or (said in found[0][2] and found[0][0] == "/tasks/0/read")
+
+
+@pytest.mark.parametrize(
+    ("known", "uri", "may"),
+    [
+        (KnownResources(False), "a://b", False),
+        (KnownResources(True), "a://b", True),
+        (KnownResources(True, ("a://b",)), "a://b", True),
+        (KnownResources(True, ("a://b",)), "a://$ITEM", True),
+        (KnownResources(True, ("a://b",)), "a://c$ITEM", False),
+        (KnownResources(True, (), ("a://{x}",)), "a://c$ITEM", True),
+        (KnownResources(True, (), ("a://c/{x}",)), "a://$ITEM", True),
+        (KnownResources(True, (), ("a://c/{x}",)), "a://d$ITEM", False),
+    ],
+)
+def test_a_server_may_have_what_its_lists_leave_open(
+    known: KnownResources, uri: str, may: bool
+) -> None:
+    assert known.may_have(uri) is may
+
+
+async def test_a_server_without_resources_or_a_list_of_them_is_told_from_another() -> None:
+    class Some:
+        """A pool of servers of which one cannot list, and one has no resources."""
+
+        def __init__(self) -> None:
+            self.catalog = Catalog({})
+
+        def usable(self, server: str) -> bool:
+            return server != "down"
+
+        async def offered(self, server: str, kind: str) -> Any:
+            if server == "broken":
+                raise CallError("timeout", kind)
+            return None
+
+    pool: Any = Some()
+    await learn_resources(pool, ["down", "broken", "none"])
+    assert pool.catalog.resources == {"none": KnownResources(False)}
+    problem = unknown_resource("none", KnownResources(False), "a://b")
+    assert problem.message == 'server "none" has no resources, and is to read "none:a://b"'
 
 
 async def test_an_unknown_prompt_is_refused_before_anything_is_called() -> None:
