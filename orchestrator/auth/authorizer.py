@@ -58,7 +58,7 @@ class Authorizer:
         self._store = store or LoginStore()
         self._forms, self._learn, self._client = forms, learn, client
         self._login: Login | None = None
-        self._is_loaded = False
+        self._changes = -1  # of the login, when it was read; before that, none
         self._known: dict[str, tuple[str, ...]] = {}  # the forms of each token
         self._turn = anyio.Lock()
 
@@ -71,7 +71,7 @@ class Authorizer:
         Raises:
             NotAuthorizedError: There is none any more.
         """
-        if not self._is_loaded:
+        if self._changes != self._store.changes(self.subject):  # as after a logout elsewhere
             await self._load()
         login = self._login
         if login is None or login.tokens is None or not login.is_stale(time.time()):
@@ -118,7 +118,7 @@ class Authorizer:
         """
         if self.subject.settings.flow == "client_credentials":
             provider = flows.by_client(self.subject)
-            await self.log_in(provider, login, refusal or httpx2.Response(401))
+            await self.keep(await self.obtained(provider, login, refusal or httpx2.Response(401)))
             return
         lacks = refusal is not None and refusal.status_code == 403
         why = login.ended or "it wants a login"
@@ -128,20 +128,20 @@ class Authorizer:
             provider = flows.by_person(self.subject, login)
             async with self._client() as client:
                 if await flows.refresh(provider, login, partial(sent, client, self.subject.url)):
-                    await self._keep(login.after(provider.context, time.time()))
+                    await self.keep(login.after(provider.context, time.time()))
                     return
             why = "its login has ended, and cannot be renewed"
         elif login.tokens is not None:
             why = "its login has ended"
         if not lacks:
             login = login.over(why if login.tokens is not None else login.ended)
-        await self._keep(noting(login, refusal))
+        await self.keep(noting(login, refusal))
         raise NotAuthorizedError(why, needs_login=True)
 
-    async def log_in(
+    async def obtained(
         self, provider: OAuthClientProvider, login: Login, refusal: httpx2.Response
     ) -> Login:
-        """Get the first token, or one with more rights; it is kept.
+        """A login with its first token, or one with more rights; it is not kept yet.
 
         Raises:
             NotAuthorizedError: There is none, and why.
@@ -154,9 +154,7 @@ class Authorizer:
                 await flows.obtain(provider, asked, send, issuer)
         except OAuthFlowError as error:
             raise NotAuthorizedError(self._said(error)) from None
-        if provider.context.current_tokens is None:
-            raise NotAuthorizedError("its issuer gave no token")
-        return await self._keep(login.after(provider.context, time.time()))
+        return login.after(provider.context, time.time())
 
     def _said(self, error: Exception) -> str:
         """What a provider or an issuer says, without secrets."""
@@ -171,20 +169,27 @@ class Authorizer:
         return self._login
 
     async def _load(self) -> None:
+        changes = self._store.changes(self.subject)
         self._take(await in_thread(self._store.read, self.subject))
+        self._changes = changes
 
-    async def _keep(self, login: Login) -> Login:
-        if login != self._login:
-            self._take(login)
-            try:
-                await in_thread(self._store.write, self.subject, login)
-            except OSError as error:
-                what = f"its login cannot be kept in {quoted(self._store.kind, 200)}: {error}"
-                raise NotAuthorizedError(what) from None
-        return login
+    async def keep(self, login: Login) -> None:
+        """Keep a login in place of the one before, by who has the lock of the store.
+
+        Raises:
+            NotAuthorizedError: It cannot be written.
+        """
+        if login == self._login:
+            return
+        self._take(login)
+        try:
+            await in_thread(self._store.write, self.subject, login)
+        except OSError as error:
+            what = f"its login cannot be kept in {quoted(self._store.kind, 200)}: {error}"
+            raise NotAuthorizedError(what) from None
 
     def _take(self, login: Login | None) -> None:
-        self._login, self._is_loaded = login, True
+        self._login = login
         if login is None or login.tokens is None:
             return
         for token in filter(None, (login.tokens.access_token, login.tokens.refresh_token)):

@@ -186,10 +186,7 @@ async def _drive(
                 response, answer = answer, None
             else:
                 return
-            try:
-                outgoing = await flow.asend(response)
-            except StopAsyncIteration:
-                return
+            outgoing = await flow.asend(response)
 
 
 def _check_issuer(provider: OAuthClientProvider, issuer: str | None) -> None:

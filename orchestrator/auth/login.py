@@ -72,16 +72,20 @@ async def log_in(
     Raises:
         NotAuthorizedError: It failed, and why.
     """
+    store = store or LoginStore()
     authorizer = Authorizer(subject, store, client=client)
     before = await authorizer.current() or Login(url=subject.url)
     refusal = await _refusal(subject, client)
     if person is None:
-        return await authorizer.log_in(flows.by_client(subject), before, refusal)
-    provider = flows.by_person(
-        subject, _registered(before, person), person.redirect_url, person.open, person.answer
-    )
+        provider = flows.by_client(subject)
+    else:
+        known = _registered(before, person)
+        provider = flows.by_person(subject, known, person.redirect_url, person.open, person.answer)
     with anyio.move_on_after(PERSON_S):
-        return await authorizer.log_in(provider, before, refusal)
+        login = await authorizer.obtained(provider, before, refusal)
+        async with store.locked(subject):  # or a renewal of the one before could replace it
+            await authorizer.keep(login)
+        return login
     raise NotAuthorizedError(f"nobody logged in within {PERSON_S / 60:g} minutes")
 
 

@@ -87,6 +87,23 @@ class Files:
         self._make()
         return FileLock(self.directory / f"{key}.lock")
 
+    def changes(self, key: str) -> int:
+        """How often a text was replaced or removed, wherever it is kept."""
+        try:
+            return (self.directory / f"{key}.lock").stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def note_change(self, key: str) -> None:
+        """Count a change: the lock file grows by a byte."""
+        self._make()
+        path = self.directory / f"{key}.lock"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(descriptor, b".")
+        finally:
+            os.close(descriptor)
+
     def _make(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -197,10 +214,18 @@ class LoginStore:
             OSError: Its file cannot be written.
         """
         self._vault.write(subject.key, login.model_dump_json(exclude_none=True))
+        self._files.note_change(subject.key)
 
     def remove(self, subject: Subject) -> bool:
-        """Forget a login; whether there was one."""
-        return self._vault.remove(subject.key)
+        """Forget a login, in all processes; whether somebody was logged in."""
+        login = self.read(subject)
+        if self._vault.remove(subject.key):
+            self._files.note_change(subject.key)
+        return login is not None and login.tokens is not None
+
+    def changes(self, subject: Subject) -> int:
+        """How often a login was replaced or removed, by any process; quick to ask."""
+        return self._files.changes(subject.key)
 
     @asynccontextmanager
     async def locked(self, subject: Subject) -> AsyncIterator[None]:

@@ -28,7 +28,6 @@ def login(options: argparse.Namespace) -> int:
     """`orchestrator login`."""
     subject = _subject(options)
     from orchestrator.auth.login import log_in
-    from orchestrator.auth.status import LoginStatus
     from orchestrator.cli.signals import in_event_loop
     from orchestrator.transport.authorization import NotAuthorizedError
 
@@ -37,10 +36,17 @@ def login(options: argparse.Namespace) -> int:
             return await log_in(subject, person)
 
     try:
-        status = LoginStatus.of(subject, in_event_loop(ask))
+        return _report(options, subject, in_event_loop(ask))
     except NotAuthorizedError as error:
         complain(f"not logged in to server {quoted(subject.name)} ({subject.url}): {error}")
         return FAILED
+
+
+def _report(options: argparse.Namespace, subject: Subject, login: Login) -> int:
+    """Show a login that has just been made."""
+    from orchestrator.auth.status import LoginStatus
+
+    status = LoginStatus.of(subject, login)
     if options.json:
         write_json({"server": subject.name, **status.to_dict()})
     scopes = f", for {' '.join(status.scopes)}" if status.scopes else ""
@@ -97,9 +103,14 @@ def logout(options: argparse.Namespace) -> int:
     """`orchestrator logout`."""
     subject = _subject(options)
     from orchestrator.auth.store import LoginStore
+    from orchestrator.cli.signals import in_event_loop
 
-    was_there = LoginStore().remove(subject)
-    said = "logged out of" if was_there else "there was no login to"
+    async def forget() -> bool:
+        store = LoginStore()
+        async with store.locked(subject):  # what is being renewed would be there again
+            return store.remove(subject)
+
+    said = "logged out of" if in_event_loop(forget) else "there was no login to"
     print(f"{said} server {quoted(subject.name)}", file=sys.stderr)
     return 0
 

@@ -115,6 +115,16 @@ async def test_a_login_in_another_process_is_used_at_once(store: LoginStore) -> 
         assert world.count_of("refresh_token") == 0
 
 
+async def test_a_logout_in_another_process_counts_at_once(store: LoginStore) -> None:
+    world = World()
+    async with ready(world, store) as orchestrator:
+        assert await orchestrator.call("it:echo") == {"value": {}}
+        assert store.remove(world.subject())
+        with pytest.raises(CallError, match="it wants a login"):
+            await orchestrator.call("it:echo")
+        assert not store.remove(world.subject())  # what is kept now is only what is wanted
+
+
 async def test_who_is_not_logged_in_is_told_how(store: LoginStore) -> None:
     async with World().open() as world, Orchestrator({"it": server(world)}) as orchestrator:
         result = await orchestrator.run({"tasks": [{"id": "a", "tool": "it:echo"}]})
@@ -128,6 +138,18 @@ async def test_who_is_not_logged_in_is_told_how(store: LoginStore) -> None:
     kept = store.read(world.subject())
     assert kept is not None
     assert kept.wanted == "read"  # for whoever logs in
+
+
+async def test_a_server_of_http_sse_asks_for_a_login_too(store: LoginStore) -> None:
+    async with World().open() as world:
+        old = Server(name="it", url=world.url, transport="sse")
+        async with Orchestrator({"it": old}) as orchestrator:
+            with pytest.raises(CallError, match="Run: orchestrator login it"):
+                await orchestrator.call("it:echo")
+        await log_in(world.subject(), Visitor(), store)
+        async with Orchestrator({"it": old}) as orchestrator:
+            with pytest.raises(CallError, match="405"):  # it speaks something else
+                await orchestrator.call("it:echo")
 
 
 async def test_a_call_that_gives_up_does_not_lose_the_login(store: LoginStore) -> None:

@@ -167,12 +167,12 @@ class World:
         if path.startswith("/.well-known/oauth-protected-resource"):
             named = self.named or self.issuer
             return 200, {"resource": self.url, "authorization_servers": [named]}, {}
-        if request.method != "POST":
-            return 405, None, {}
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         message = request.json
         if token not in self.tokens:
             return self._challenge(401, self.scope, token)
+        if request.method != "POST":
+            return 405, None, {}
         tool = message.get("params", {}).get("name", "")
         wanted = self.wants_more.get(tool, "")
         if not set(wanted.split()) <= set(self.tokens[token].split()):
@@ -184,7 +184,8 @@ class World:
         return 200, _mcp(message, token), {}
 
     def _challenge(self, status: int, scope: str, token: str) -> Answer:
-        told = f'Bearer scope="{scope}"'
+        described = self.url.replace("/mcp", "/.well-known/oauth-protected-resource/mcp")
+        told = f'Bearer scope="{scope}", resource_metadata="{described}"'
         if status == 403:
             told += ', error="insufficient_scope"'
         # Some servers say what they have got.
