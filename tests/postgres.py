@@ -15,8 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from psycopg import connect
-
 USER = "tester"
 PASSWORD = "sesame"  # not asked for on the socket
 SETTINGS = ("fsync=off", "full_page_writes=off", "max_connections=60", "listen_addresses=127.0.0.1")
@@ -95,9 +93,15 @@ class Server:
         """Its port: one for each process of the tests."""
         return 20_000 + os.getpid() % 10_000
 
+    def _connected(self, database: str) -> Any:
+        # The environments of the frameworks lack it, and test no database.
+        from psycopg import connect
+
+        return connect(self.url(database), autocommit=True)
+
     def cut(self, database: str) -> None:
         """End all connections to a database, and wait until they have ended."""
-        with connect(self.url(database), autocommit=True) as db:
+        with self._connected(database) as db:
             others = "datname = current_database() and pid <> pg_backend_pid()"
             each = f"from pg_stat_activity where {others} and backend_type = 'client backend'"
             db.execute(f"select pg_terminate_backend(pid, 10000) {each}".encode())
@@ -105,7 +109,7 @@ class Server:
     def empty(self, database: str) -> None:
         """Delete all that a journal has in a database, and end who is connected to it."""
         self.cut(database)
-        with connect(self.url(database), autocommit=True) as db:
+        with self._connected(database) as db:
             if db.execute("select to_regclass('orchestrator.run')").fetchone() != (None,):
                 db.execute("set search_path to orchestrator")
                 db.execute("truncate run, record, memo, carrier")
