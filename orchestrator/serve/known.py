@@ -26,7 +26,7 @@ class Known:
         self, engine: Orchestrator, saved: Saved, taken: Iterable[str], *, has_single: bool
     ) -> None:
         self._engine, self._saved, self._taken = engine, saved, frozenset(taken)
-        self._has_single = has_single
+        self.has_single = has_single
         self._version: object = None
         self._tools: Mapping[str, Tool] = {}
         self._single: dict[str, Tool] = {}
@@ -76,7 +76,7 @@ class Known:
         self._tools = {tool.target: tool for of in by_server.values() for tool in of.values()}
         self._single, self._served, self._indexes = {}, {}, {}
         taken = {*self._taken, *self._saved.workflows}
-        for tool in self._tools.values() if self._has_single else ():
+        for tool in self._tools.values() if self.has_single else ():
             name = tool_name(f"{tool.server}__{tool.name}", taken)
             taken.add(name)
             self._single[name] = tool

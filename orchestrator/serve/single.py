@@ -33,5 +33,6 @@ def single_plan(tool: Tool, arguments: Mapping[str, Any]) -> tuple[Workflow, dic
     inputs = {f"a{index}": value for index, value in enumerate(arguments.values())}
     given = {name.replace("$", "$$"): f"$INPUT.a{index}" for index, name in enumerate(arguments)}
     task = {"id": "call", "tool": tool.target, "arguments": given}
-    plan = {"name": tool.target, "tasks": [task], "output": "$OUTPUT[call]"}
+    # In braces: the error of a call that failed is that of the task, and none of the output.
+    plan = {"name": tool.target, "tasks": [task], "output": "${OUTPUT[call]}"}
     return Workflow.load({**plan, "inputs": dict.fromkeys(inputs, True)}), inputs

@@ -237,9 +237,16 @@ class Toolset:
             return await handler(asked)
         if (saved := self._saved.workflows.get(name)) is not None:
             return await self._run_saved(saved, asked)
-        if (single := self.known.single().get(name)) is not None:
+        if (single := await self._single(name)) is not None:
             return await self._run_single(single, asked)
         return self._unknown(name)
+
+    async def _single(self, name: str) -> Tool | None:
+        """The tool of a server; a client may know it from before, while the servers still start."""
+        if name not in self.known.single() and self.known.has_single:
+            with anyio.move_on_after(LIST_WAIT_S):
+                await self._engine.learn()
+        return self.known.single().get(name)
 
     async def _run_saved(self, saved: SavedWorkflow, asked: Asked) -> Answer:
         workflow, tool = saved.workflow, saved.workflow.signature

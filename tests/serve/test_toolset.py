@@ -82,6 +82,17 @@ def task(name: str, tool: str, **arguments: Any) -> dict[str, Any]:
 TWO = [task("a", "double", n=2), task("b", "double", n="$OUTPUT[a].n")]
 
 
+async def test_a_single_tool_can_be_called_before_its_server_is_known() -> None:
+    async with Orchestrator({"mock": make_server()}) as engine:
+        toolset = Toolset(engine, single_tools=True)  # and nobody has asked for its tools
+        assert (await toolset.call("mock__double", {"n": 2})).document == {"n": 4}
+        failed = (await toolset.call("mock__refuse", {"why": "no"})).document
+        assert (failed["status"], failed.get("error")) == ("failed", None)
+        assert failed["tasks"]["call"]["error"]["message"].endswith("no")
+        found = (await toolset.call("mock__dubble", {})).document["findings"]
+        assert found[0]["alternatives"] == ["mock__double"]
+
+
 async def test_a_plan_gives_its_result() -> None:
     async with opened() as toolset:
         answer = await toolset.call("parallel_execute", {"tasks": TWO})
