@@ -73,7 +73,7 @@ class FakeSession:
             Tool(server.name, "stay", {}, read_only=True),
             Tool(server.name, "write", {"properties": {"n": {"type": "integer"}}}),
         ]
-        self.protocol = "fake"
+        self.protocol, self.offers = "fake", None
         self.in_flight = 0
         self.failure: TaskError | None = None
         self.doubtful = self.served = False

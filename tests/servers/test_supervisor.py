@@ -61,7 +61,7 @@ class FakeSession:
         self.server = server
         self.listener = listener
         self.tools = [Tool(server.name, name, {}) for name in self.script.tools]
-        self.protocol = "fake"
+        self.protocol, self.offers = "fake", None
         self.in_flight = 0
         self.failure: TaskError | None = None
         self.doubtful = False
