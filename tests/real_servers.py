@@ -76,6 +76,7 @@ class Deaf:
 
     def __init__(self) -> None:
         self.followed: dict[str, object] = {}
+        self.knows_prompts = True
 
     def on_end(self, session: Session) -> None: ...
     def on_tools(self, session: Session) -> None: ...

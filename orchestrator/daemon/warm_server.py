@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -145,7 +146,17 @@ class WarmServer:
         elif self.is_warm:
             self._take_state(note)
             if "event" in note:
-                self._announce(_event(note))
+                event = _event(note)
+                if isinstance(event, ServerListChanged) and event.kind == "prompts":
+                    self._start_soon(self._list_prompts)
+                self._announce(event)
+
+    async def _list_prompts(self) -> None:
+        """List the prompts again, if they were of use."""
+        name = self.server.name
+        if self._catalog.prompts(name) is not None:
+            with suppress(CallError):  # the next one that is got finds out what is wrong
+                self._catalog.take_prompts(name, await self.of("prompts") or ())
 
     def _take_state(self, state: Mapping[str, Any]) -> None:
         failure, listed = state["failure"], state.get("tools")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -46,6 +47,8 @@ MAX_FOLLOWED = 1000  # resources of a server
 MAX_PENDING = 1000  # resources with news that are not told yet: a server may name others
 MAX_URI = 2000  # characters
 
+_PART = re.compile(r"[/?#]")
+
 # Resources that are followed, each with the session that has subscribed to it.
 Followed = dict[str, object]
 
@@ -55,6 +58,10 @@ class OnNews(Protocol):
 
     def on_news(self, event: ServerEvent) -> None: ...
     def on_prompts(self, prompts: Sequence[Entry]) -> None: ...
+
+    @property
+    def knows_prompts(self) -> bool: ...  # only then they are listed again
+
     def on_log(self, level: str, logger: str, data: Any) -> None: ...
 
 
@@ -77,7 +84,7 @@ class News:
         self._lists: dict[str, None] = {}
         self._has_news, self._has_fresh = anyio.Event(), anyio.Event()
         self._asked: set[str] = set()  # what this session has subscribed to
-        self._is_full = self._was_refused = False
+        self._is_full = self._was_refused = self._cannot_list = False
 
     async def on_log(self, params: types.LoggingMessageNotificationParams) -> None:
         """Take a log message."""
@@ -117,12 +124,18 @@ class News:
         self._has_news.set()
 
     def _note_update(self, uri: str) -> None:
-        # Of what was subscribed to, or of a part of it, as the protocol allows.
         is_new = uri not in self._updates
-        if not self._asked or len(uri) > MAX_URI or (is_new and len(self._updates) >= MAX_PENDING):
+        if is_new and (len(self._updates) >= MAX_PENDING or not self._is_asked(uri)):
             return
         self._updates[uri] = self._updates.get(uri, 0) + 1
         self._has_news.set()
+
+    def _is_asked(self, uri: str) -> bool:
+        """Whether it was subscribed to, or is a part of one that was, as the protocol allows."""
+        if len(uri) > MAX_URI:
+            return False
+        ends = (place.start() for place in _PART.finditer(uri))
+        return uri in self._asked or any(uri[:end] in self._asked for end in ends)
 
     def follow(self, uri: str) -> None:
         """Subscribe to a resource that is read, if the configuration says so."""
@@ -204,8 +217,8 @@ class News:
             self._has_news = anyio.Event()
             updates, self._updates = self._updates, {}
             lists, self._lists = self._lists, {}
-            if "prompts" in lists:
-                await _listed(offers, self._receiver.on_prompts)
+            if "prompts" in lists and self._receiver.knows_prompts:
+                await self._list_prompts(offers)
             for kind in lists:
                 self._receiver.on_news(ServerListChanged(0.0, name, kind))
             for uri, times in updates.items():
@@ -213,10 +226,11 @@ class News:
                 self._receiver.on_news(ServerResourceUpdated(0.0, name, shown, times))
             await anyio.sleep(TELL_PAUSE_S)
 
-
-async def _listed(offers: Offers, take: Callable[[Sequence[Entry]], None]) -> None:
-    """Have the prompts taken, if the server can list them."""
-    try:
-        take(await offers.of("prompts") or ())
-    except CallError as error:
-        logger.warning("cannot list the prompts again: %s", error)
+    async def _list_prompts(self, offers: Offers) -> None:
+        try:
+            self._receiver.on_prompts(await offers.of("prompts") or ())
+            self._cannot_list = False
+        except CallError as error:
+            tell = logger.debug if self._cannot_list else logger.warning  # once
+            self._cannot_list = True
+            tell("cannot list the prompts again: %s", error)

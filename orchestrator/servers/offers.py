@@ -122,4 +122,7 @@ class Offers:
                 logger.warning(what, quoted(self._server.name), kind, quoted(cursor))
                 break
             seen.add(cursor)
+        if len(found) > MAX_ENTRIES:
+            what = "server %s: lists more than %d %s; only the first ones are used"
+            logger.warning(what, quoted(self._server.name), MAX_ENTRIES, kind)
         return found[:MAX_ENTRIES]

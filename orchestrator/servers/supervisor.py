@@ -299,8 +299,12 @@ class Supervisor:
 
     def on_prompts(self, prompts: Sequence[Any]) -> None:
         """A server has listed its prompts again."""
-        if self._catalog.prompts(self.server.name) is not None:
-            self._catalog.take_prompts(self.server.name, prompts)
+        self._catalog.take_prompts(self.server.name, prompts)
+
+    @property
+    def knows_prompts(self) -> bool:
+        """Whether its prompts were of use, so that they are listed again when they change."""
+        return self._catalog.prompts(self.server.name) is not None
 
     def on_log(self, level: str, logger: str, data: Any) -> None:
         """A server has sent a log message."""

@@ -14,6 +14,7 @@ from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
 from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError
+from orchestrator.servers.offers import MAX_ENTRIES
 
 if TYPE_CHECKING:
     from orchestrator.servers.pool import ServerPool
@@ -101,6 +102,8 @@ async def learn_resources(pool: ServerPool, servers: Iterable[str]) -> None:
         if pool.usable(server):
             with suppress(CallError):  # a task that reads one finds out what is wrong
                 uris = await pool.offered(server, "resources")
+                if len(uris or ()) >= MAX_ENTRIES:  # it may list more
+                    continue
                 templates = await pool.offered(server, "resource_templates") or ()
                 pool.catalog.resources[server] = KnownResources(
                     uris is not None,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -11,8 +12,10 @@ import pytest
 from orchestrator import Orchestrator
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.daemon.configuration import document_of
+from orchestrator.daemon.warm_server import WarmServer
 from orchestrator.engine.events import ServerToolsChanged, TaskWaiting
 from orchestrator.errors import CallError, WorkflowError
+from orchestrator.servers.catalog import Catalog
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.pool import ServerPool
 from tests.daemon.pools import Warm, faulty, table, until, warm
@@ -299,3 +302,27 @@ async def test_a_large_output_and_one_that_is_no_json(tmp_path: Path) -> None:
         with pytest.raises(CallError):
             await orchestrator.call("faulty:echo", {"value": deep})
         assert await orchestrator.call("faulty:echo", {"value": 1}) == {"value": 1}
+
+
+async def test_prompts_that_change_are_listed_again_where_they_are_of_use() -> None:
+    asked: list[Any] = []
+    announced: list[Any] = []
+    soon: list[Any] = []
+
+    async def ask(what: str, **given: Any) -> Any:
+        asked.append((what, given["kind"]))
+        return [{"name": "new"}]
+
+    connection: Any = SimpleNamespace(greeting={"servers": {"faulty": True}}, ask=ask)
+    server, own = faulty(), cast(Any, None)
+    catalog = Catalog({"faulty": server})
+    warm_server = WarmServer(server, connection, own, catalog, announced.append, soon.append)
+    change = {"event": "server_list_changed", "at_ms": 0.0, "server": "faulty", "kind": "prompts"}
+    for known in (False, True):
+        if known:
+            catalog.take_prompts("faulty", [])
+        warm_server.take({"failure": None, "event": change})
+        await soon.pop()()
+    assert [event.kind for event in announced] == ["prompts", "prompts"]
+    assert asked == [("offered", "prompts")]
+    assert list(catalog.prompts("faulty") or ()) == ["prompt faulty:new"]

@@ -12,6 +12,7 @@ from mcp.server.mcpserver import MCPServer
 from orchestrator import Lockfile, Orchestrator, Server, Workflow, WorkflowError
 from orchestrator.errors import CallError
 from orchestrator.servers.catalog import Catalog
+from orchestrator.servers.offers import MAX_ENTRIES
 from orchestrator.servers.problems import unknown_resource
 from orchestrator.servers.sdk_requests import EXCHANGES
 from orchestrator.servers.sdk_results import InvalidResultError
@@ -210,10 +211,12 @@ async def test_a_server_without_resources_or_a_list_of_them_is_told_from_another
         async def offered(self, server: str, kind: str) -> Any:
             if server == "broken":
                 raise CallError("timeout", kind)
+            if server == "large":
+                return [{"uri": "a://b"}] * MAX_ENTRIES
             return None
 
     pool: Any = Some()
-    await learn_resources(pool, ["down", "broken", "none"])
+    await learn_resources(pool, ["down", "broken", "large", "none"])
     assert pool.catalog.resources == {"none": KnownResources(False)}
     problem = unknown_resource("none", KnownResources(False), "a://b")
     assert problem.message == 'server "none" has no resources, and is to read "none:a://b"'

@@ -74,6 +74,20 @@ async def test_all_pages_are_read_until_a_cursor_comes_again(
     assert 'server "s": its list of prompts repeats the cursor "1"' in caplog.text
 
 
+async def test_a_list_has_a_bound_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("orchestrator.servers.offers.MAX_ENTRIES", 3)
+
+    def page(cursor: str | None) -> Page:
+        number = int(cursor or 0)
+        return Page(prompts=[{"name": f"{number}"}] * 2, next_cursor=str(number + 1))
+
+    with caplog.at_level(logging.WARNING), anyio.fail_after(30):
+        assert len(await offers(page).of("prompts") or ()) == 3
+    assert "lists more than 3 prompts; only the first ones are used" in caplog.text
+
+
 async def test_a_capability_that_is_absent_is_none_and_an_unknown_method_is_empty() -> None:
     with anyio.fail_after(30):
         assert await offers(fail(AssertionError())).of("resources") is None
