@@ -175,8 +175,8 @@ def test_servers_in_the_documentation_are_valid(tmp_path: Path) -> None:
         path.write_text(text)
         environment = {"WEATHER_KEY": "k", "SEARCH_TOKEN": "t"}
         named.append(set(load_config(path, environment)))
-    expected = {"weather", "search"}, {"weather"}, {"web", "files"}, {"studio"}, {"bank"}
-    assert named == [*expected, {"tickets"}, {"library"}]
+    expected = {"weather", "search"}, {"weather"}, {"web", "files"}, {"studio"}, {"search"}
+    assert named == [*expected, {"bank"}, {"tickets"}, {"library"}]
     (desktop,) = blocks(SERVERS, "json")
     path = path.with_suffix(".json")
     path.write_text(desktop)

@@ -7,7 +7,8 @@ server.
 - `middleware`: functions from caller to caller, one for each policy; `timeouts` and `repeat` have
   those that limit the time of a call, and that make it until something is so.
 - `causes`: what a call waits for.
-- `limits`: slots and rates; `adaptive`: slots whose number adapts.
+- `limits`: slots; `rates`: starts in a span of time; `adaptive`: slots whose number adapts.
+- `grants`: limits, rates and locks that others grant, whoever that is.
 - `locks`: named locks; `waits`: the calls that wait for them.
 - `tracing`: what an attempt is traced as.
 - `retry`: whether a call is made again, and after how long.
@@ -20,10 +21,12 @@ __all__ = [
     "adaptive",
     "call",
     "causes",
+    "grants",
     "limits",
     "locks",
     "middleware",
     "policy",
+    "rates",
     "repeat",
     "retry",
     "timeouts",

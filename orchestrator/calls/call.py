@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 import anyio
 
 from orchestrator.calls.causes import RUN_SLOT, Cause
-from orchestrator.calls.limits import FIRST, Priority, Rate, Slots
+from orchestrator.calls.limits import FIRST, Priority, Slots
+from orchestrator.calls.rates import Rate
 from orchestrator.errors import CallError, TaskError
 from orchestrator.schema.coercion import Conversion
 from orchestrator.workflow.hold import Hold

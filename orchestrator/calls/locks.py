@@ -27,6 +27,14 @@ class Beyond(Protocol):
     def release(self, name: str, who: object) -> None: ...
 
 
+class Wider(Beyond, Protocol):
+    """Where some names are held for all processes that know nothing of each other."""
+
+    @property
+    def covers(self) -> Callable[[str], bool]:
+        """Whether a name is one of them."""
+
+
 class Locks:
     """Named locks, each held by one exclusively, by any number shared, or by a few that count.
 
@@ -43,9 +51,11 @@ class Locks:
 
     Attributes:
         beyond: Where a name is held as well, before it is held here; None: nowhere.
+        wider: The same for the names that it covers, once they are held here.
     """
 
     beyond: Beyond | None = None
+    wider: Wider | None = None
 
     def __init__(
         self,
@@ -78,6 +88,10 @@ class Locks:
         capacity = place._capacity_for(hold)
         is_late, inside = self._is_late(hold.name, place), (who, *self._holders())
         wait = Wait(hold, capacity, who, task, is_late, inside, run)
+        wider = place._wider(hold.name)
+        if wider is not None:
+            await place._take_wider(wait, wider, on_wait)
+            return
         if place.beyond is None:
             await place.take(wait, on_wait=on_wait)
             return
@@ -104,12 +118,30 @@ class Locks:
         finally:
             self._forget(wait.name)
 
+    async def _take_wider(self, wait: Wait, wider: Wider, on_wait: OnWait) -> None:
+        # First here, where each circle is seen, and so that few of a process wait there.
+        await self.take(wait, on_wait=on_wait)
+        try:
+            await wider.acquire(wait, on_wait=on_wait)
+        except BaseException:
+            self._release(wait.name, wait.who)
+            raise
+
     def release(self, name: str, *, who: object) -> None:
         """Release a lock."""
         place = self._place(name)
-        place._release_beyond(name, who)
-        place._named[name].release_of(who)
-        place._forget(name)
+        if (wider := place._wider(name)) is not None:
+            wider.release(name, who)
+        else:
+            place._release_beyond(name, who)
+        place._release(name, who)
+
+    def _release(self, name: str, who: object) -> None:
+        self._named[name].release_of(who)
+        self._forget(name)
+
+    def _wider(self, name: str) -> Wider | None:
+        return self.wider if self.wider is not None and self.wider.covers(name) else None
 
     def state(self) -> list[dict[str, Any]]:
         """The locks that are held, each with its holders, and who waits for it, in order."""

@@ -17,9 +17,10 @@ import anyio
 from orchestrator.calls.adaptive import AdaptiveSlots
 from orchestrator.calls.call import Attempt, Call, Caller, Readiness
 from orchestrator.calls.causes import Cause
-from orchestrator.calls.limits import AbandonedError, Rate, Slots, note_starts
+from orchestrator.calls.limits import AbandonedError, Slots
 from orchestrator.calls.locks import Locks
 from orchestrator.calls.policy import FREE, ServerPolicy
+from orchestrator.calls.rates import Rate, note_starts
 from orchestrator.calls.retry import RetryDecision, decide_retry, is_lost
 from orchestrator.errors import CallError, TaskError
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.calls.call import DEFAULT_TIMEOUT_S, Call
-from orchestrator.calls.limits import Rate, Slots
+from orchestrator.calls.limits import Slots
+from orchestrator.calls.rates import Rate
 
 if TYPE_CHECKING:
     from orchestrator.schema.tool import Tool

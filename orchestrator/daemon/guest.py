@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from orchestrator.calls.call import Attempt, Call
-from orchestrator.calls.limits import Rate, Slots, note_starts
+from orchestrator.calls.limits import Slots
 from orchestrator.calls.middleware import learning
 from orchestrator.calls.policy import ServerPolicy
+from orchestrator.calls.rates import Rate, note_starts
 from orchestrator.calls.waits import Wait
 from orchestrator.daemon.connection import VERSION
 from orchestrator.daemon.wire import GONE, LARGE, PROTOCOL, Channel, Message, encoded

@@ -10,8 +10,9 @@ import anyio
 
 from orchestrator.calls.call import Call
 from orchestrator.calls.causes import Cause
-from orchestrator.calls.limits import FIRST, AbandonedError, Priority, Rate, Slots, note_starts
+from orchestrator.calls.limits import FIRST, AbandonedError, Priority, Slots
 from orchestrator.calls.policy import ServerPolicy
+from orchestrator.calls.rates import Rate, note_starts
 from orchestrator.daemon.connection import LostError
 from orchestrator.errors import NotExecutedError
 

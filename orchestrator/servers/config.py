@@ -16,7 +16,7 @@ from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.pointer import pointer
 from orchestrator.errors import ConfigError, Problem
-from orchestrator.servers.locking import LockTables
+from orchestrator.servers.locking import LockTables, Scope
 from orchestrator.servers.redaction import (
     description,
     forms_of,
@@ -62,6 +62,7 @@ class Defaults(_Settings):
     sessions: int = Field(default=1, ge=1, le=64)
     protocol: Protocol = "auto"
     writes: Literal["serial", "parallel"] = "serial"
+    scope: Scope = "process"
     trust: Literal["trusted", "untrusted"] = "trusted"
     max_result_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
 

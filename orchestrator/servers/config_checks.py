@@ -19,6 +19,7 @@ from orchestrator.documents.text import quoted
 from orchestrator.documents.validation import Location, problems_of
 from orchestrator.errors import Problem
 from orchestrator.servers.config import Settings, ToolSettings, TrustedTask
+from orchestrator.servers.locking import LockSettings
 from orchestrator.servers.redaction import shown_fields
 
 BACKSLASH_HINT = "a backslash in \"...\" starts an escape: use '...', or write each one twice"
@@ -38,6 +39,7 @@ def problems_of_model(model: type[BaseModel], given: Any) -> list[Problem]:
     except ValidationError as error:
         known = {
             "": tuple(model.model_fields),
+            "locks": tuple(LockSettings.model_fields),
             "tools": tuple(ToolSettings.model_fields),
             "trusted": tuple(TrustedTask.model_fields),
             "oauth": OAUTH_FIELDS,
@@ -81,6 +83,13 @@ def conflicts(fields: Mapping[str, Any]) -> Iterator[tuple[str, Location, str]]:
     yield from checks.conflicts(fields)
     for where in _escaped(fields):
         yield "expected a path, got text with a control character", where, BACKSLASH_HINT
+
+
+def scope_conflict(fields: Mapping[str, Any]) -> str:
+    """Why the limits of a server, defaults included, cannot have its scope; empty if they can."""
+    if fields.get("scope") != "host" or fields.get("max_concurrency") != "auto":
+        return ""
+    return 'expected a number for max_concurrency with scope = "host": "auto" adapts by itself'
 
 
 def _escaped(fields: Mapping[str, Any]) -> Iterator[Location]:

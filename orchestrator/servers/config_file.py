@@ -43,6 +43,7 @@ from orchestrator.servers.config_checks import (
     fits,
     line_conflict,
     problems_of_model,
+    scope_conflict,
     whole_line,
 )
 from orchestrator.servers.config_source import ConfigSource
@@ -55,7 +56,7 @@ from orchestrator.workflow.source_map import located
 
 logger = logging.getLogger("orchestrator")
 
-_TABLES = ("servers", "defaults", "journal", "budget", "trusted", "resources", "$schema")
+_TABLES = ("servers", "defaults", "journal", "budget", "trusted", "resources", "locks", "$schema")
 _VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|([^}]*)\})?")
 _OF_EDITOR = re.compile(r"(env|input):(.+)", re.DOTALL)
 _SERVER_NAME = re.compile(r"[^:\s]+")
@@ -167,6 +168,8 @@ class _Reader:
             if not _SERVER_NAME.fullmatch(name):
                 message = f'expected a server name without ":" and blanks, got {quoted(name)}'
                 self._add("wrong_value", message, at)
+            if not self.problems and (conflict := scope_conflict(defaults | fields)):
+                self._add("wrong_value", conflict, (*at, "scope"))
             if not self.problems:  # otherwise no server is used
                 if fields.get("command") is not None:
                     fields["cwd"] = fields.get("cwd") or "."
@@ -273,7 +276,8 @@ class _Reader:
         expanded: dict[str, Any] = self._expand(given, at)
         wrong = problems_of_model(model, expanded)
         # Messages quote the file without its secrets, not what variables hold.
-        shown = shown_fields(given, FIELDS) if isinstance(given, dict) else given
+        has_secrets = isinstance(given, dict) and model is not LockTables
+        shown = shown_fields(given, FIELDS) if has_secrets else given
         quoting = problems_of_model(model, shown) if wrong else []
         for problem in wrong:
             same = next((each for each in quoting if each.path == problem.path), problem)

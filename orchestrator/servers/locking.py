@@ -1,8 +1,9 @@
-"""What a servers' file says of the locks of tasks: how many there are of each."""
+"""What a servers' file says of the locks of tasks: how many there are, and for whom they hold."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import fnmatch
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,9 +13,28 @@ _Name = Annotated[str, Field(min_length=1)]
 _Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 
 
+# Over which processes a limit or a lock holds: each for itself, as far as they use no warm pool
+# together; or all of this user on this machine.
+Scope = Literal["process", "host"]
+
+
+class LockSettings(BaseModel):
+    """What `[locks.NAME]` says of the locks whose name fits the pattern NAME."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    scope: Scope = "process"
+
+
 class LockTables(BaseModel):
-    """What `[resources]` says: how many there are of what the locks of tasks count."""
+    """What `[resources]` says, how many there are of what locks count; and what `[locks]` says."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     resources: dict[_Name, _Count] = Field(default_factory=dict)
+    locks: dict[_Name, LockSettings] = Field(default_factory=dict)
+
+    def is_of_host(self, lock: str) -> bool:
+        """Whether a lock holds for all processes of this machine: the first pattern counts."""
+        fitting = (each for name, each in self.locks.items() if fnmatch.fnmatchcase(lock, name))
+        return next(fitting, LockSettings()).scope == "host"

@@ -18,6 +18,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from orchestrator.calls.call import Attempt, Call
+from orchestrator.calls.grants import GrantedLocks
 from orchestrator.calls.limits import FIRST, Priority, Slots
 from orchestrator.calls.locks import Locks
 from orchestrator.documents.text import quoted
@@ -27,7 +28,7 @@ from orchestrator.servers import problems
 from orchestrator.servers.catalog import Catalog, is_allowed
 from orchestrator.servers.config import Server, ServerTable
 from orchestrator.servers.lockfile import Lockfile
-from orchestrator.servers.policies import policy_of
+from orchestrator.servers.policies import granter_of, policy_of
 from orchestrator.servers.redaction import LOGS
 from orchestrator.servers.sessions import Callee, Offering, Sessions
 from orchestrator.servers.supervisor import Background, Supervisor
@@ -61,9 +62,14 @@ class ServerPool:
         self.servers = ServerTable.like(servers, named)
         for server in self.servers.values():
             LOGS.add(server.hidden)
-        self.policies = {name: policy_of(server) for name, server in self.servers.items()}
+        self._granter = granter_of(self.servers)
+        self.policies = {
+            name: policy_of(server, self._granter) for name, server in self.servers.items()
+        }
         # Of the tasks of all runs.
         self.locks = Locks(resources=self.servers.locking.resources)
+        if self._granter is not None:
+            self.locks.wider = GrantedLocks(self._granter, self.servers.locking.is_of_host)
         self.lock = lock  # a call of a tool that differs is refused; None accepts all
         self.catalog = Catalog(self.servers, lock)
         self._opened: AsyncContext[None] | None = None
@@ -111,6 +117,8 @@ class ServerPool:
                 error = raised  # not for the group: it would come out in an exception group
             finally:
                 self._close()
+        if self._granter is not None:
+            self._granter.close()
         if error is not None:
             raise error
 

@@ -142,7 +142,10 @@ BOUNDS = {
     ("supervisor", "Supervisor._revive", "async with self._opening"): "the same",
     ("supervisor", "Supervisor.session", "self._changed.wait"): CALLER
     + "; starts have limits, too",
-    ("limits", "Rate.acquire", "self._turn.acquire"): "the window of those before it",
+    ("rates", "Rate.acquire", "self._turn.acquire"): "the window of those before it",
+    ("grants", "GrantedSlots.acquire", "super().acquire"): HOLDERS,
+    ("line", "until_any.wait", "anyio.wait_readable"): HOLDERS + "; the end of their process",
+    ("locks", "Locks._take_wider", "wider.acquire"): HOLDERS,
     ("limits", "Slots._served", "waiter.woken.wait"): HOLDERS,
     ("limits", "Slots.slot", "self.acquire"): HOLDERS,
     ("startup", "Startup._open_all", "self.changed"): STARTS,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.calls.causes import Cause
-from orchestrator.calls.limits import Rate, Slots
+from orchestrator.calls.limits import Slots
+from orchestrator.calls.rates import Rate
 from orchestrator.servers.config import Server
 from orchestrator.servers.policies import policy_of
 

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.causes import Cause
-from orchestrator.calls.limits import AbandonedError, Rate, Slots
+from orchestrator.calls.limits import AbandonedError, Slots
 from orchestrator.calls.locks import Locks
 from orchestrator.calls.middleware import with_slots
 from orchestrator.calls.policy import ServerPolicy
+from orchestrator.calls.rates import Rate
 from orchestrator.workflow.hold import Hold
 
 pytestmark = pytest.mark.anyio

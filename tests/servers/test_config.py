@@ -266,6 +266,7 @@ RIGHT: dict[str, list[Any]] = {
     "rate": [None],
     "protocol": [],
     "writes": [],
+    "scope": [],
     "trust": [],
     "sensitive": [[], ["a"]],
     "elicitation": [],
