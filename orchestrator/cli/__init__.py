@@ -38,6 +38,7 @@ MODULES = {
             "init",
             "learn",
             "lock",
+            "locks",
             "report",
             "serve",
             "stats",

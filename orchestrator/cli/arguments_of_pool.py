@@ -32,4 +32,11 @@ OF_POOL: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "--servers",
         {},
     ),
+    "locks": (
+        "show who holds the locks of tasks, and who waits for them",
+        "Those that commands share through the warm pool, and those that all processes of this "
+        'machine share since the servers\' file says scope = "host".',
+        "--servers --json",
+        {"--json": flag("print them as JSON")},
+    ),
 }

@@ -249,6 +249,9 @@ class Guest:
     async def _do_status(self, _: Message, __: _Work) -> Message:
         return {"result": await self._host.status()}
 
+    async def _do_locks(self, _: Message, __: _Work) -> Message:
+        return {"result": self._host.locks.state()}
+
     async def _do_configure(self, request: Message, _: _Work) -> Message:
         if request["idle_s"] is not None:
             self._host.set_idle(request["idle_s"])
