@@ -26,6 +26,7 @@ MIN_WIDTH = 160
 
 # The headings of the quantities that a table shows beside the times.
 COLUMNS = {
+    "nobody": "nobody watching",
     "speedup": "speedup",
     "ideal_speedup": "ideal",
     "critical_path": "x critical path",

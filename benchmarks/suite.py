@@ -38,6 +38,7 @@ GROUPS = {
     "cold": {"cold": "from the start of a fresh process to its exit, or to its first call"},
     "warm": {"warm": "5 calls on 5 servers from the shell, and one, with the warm pool up"},
     "written": {"written": "20 tasks of 200 ms while a model writes them, from its last token"},
+    "watched": {"watched": "100 and 1,000 calls of 20 ms that nobody watches, a stream, a browser"},
     "load": {"serve": "100 clients at once on one `serve --http`, and 1,000 plans in a row"},
     "checking": {"checking": "checking a plan of 1,000 and 10,000 tasks against a lock file"},
     "engine_alone": {"engine": "the engine with a caller that returns at once, beside bare anyio"},
