@@ -130,6 +130,8 @@ def open_to_read(path: Path) -> SqliteConnection:
     Raises:
         JournalError: There is no such file, or it cannot be read.
     """
+    if path.is_dir():
+        raise JournalError(f"{quoted(str(path))} is no journal: it is a directory")
     if not path.is_file():
         hint = "run a workflow first, or name another file with --journal"
         raise JournalError(f"there is no journal {quoted(str(path))}: {hint}")
@@ -138,8 +140,12 @@ def open_to_read(path: Path) -> SqliteConnection:
         db = _connect(name, uri=True)
     except sqlite3.Error as error:
         raise unusable(path, error) from None
-    with _checked(path, db):
-        return db
+    try:
+        with _checked(path, db):
+            return db
+    except DamagedError as error:
+        fix = "the next run renames it and begins a new one, or name another file with --journal"
+        raise DamagedError(f"{error}; {fix}") from None
 
 
 def _connect(name: str | Path, *, uri: bool = False) -> SqliteConnection:
@@ -182,7 +188,10 @@ def unusable(path: Path, error: Exception) -> JournalError:
         return DamagedError(f"the journal {name} is damaged: {error}")
     if code == sqlite3.SQLITE_FULL:
         return JournalError(f"the journal {name} cannot be written: the disk is full")
-    return JournalError(f"the journal {name} cannot be used: {error}")
+    where = ""
+    if code == sqlite3.SQLITE_CANTOPEN and not os.access(path.parent, os.W_OK):
+        where = "; its directory has to be writable, for reading too: copy it into one that is"
+    return JournalError(f"the journal {name} cannot be used: {error}{where}")
 
 
 def _make_private(path: Path) -> None:

@@ -103,6 +103,8 @@ def states(
 ) -> dict[str, dict[str, Any]]:
     """The states of the tasks inside a path that have settled, or of whose items any has.
 
+    What another run has made is `reused`, and its times are of that one.
+
     Args:
         db: The journal.
         run: The run.
@@ -111,10 +113,10 @@ def states(
     """
     found: dict[str, dict[str, Any]] = {}
     paths = None if tasks is None else [within + task for task in tasks]
-    tasks_in = f"select path, {_state_in(db.sql)} {_OF_RUN}='task'"
-    for path, *said in _select(db, tasks_in, run, paths):
+    tasks_in = f"select path, at, {_state_in(db.sql)} {_OF_RUN}='task'"
+    for path, at, *said in _select(db, tasks_in, run, paths):
         if (name := _name(path, within)) is not None:
-            found[name] = _state(said)
+            found[name] = _state(said) | ({} if at else {"reused": True})
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     began: dict[str, list[float]] = defaultdict(list)
     ended: dict[str, float] = defaultdict(float)

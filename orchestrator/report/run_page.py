@@ -48,6 +48,7 @@ def page(history: RunHistory, *, kept: bool = True) -> str:
         f"<p>{xml(run_text.headline(history))}</p>",
         f'<p class="soft">run {xml(result.run_id)}, began {xml(result.started_at)}, schedule '
         f"{xml(result.schedule)}</p>",
+        *_waiting(history, kept=kept),
         *_failure(history, kept=kept),
         *_path(history),
         *_section("Graph", _scroll(run_pictures.graph(history))),
@@ -78,6 +79,20 @@ def _folded(title: str, body: str) -> str:
     return f"<details><summary>{title}</summary>{body}</details>"
 
 
+def _waiting(history: RunHistory, *, kept: bool) -> Iterator[str]:
+    if not history.result.questions:
+        return
+    yield "<section><h2>What it waits for</h2><ul>"
+    for asked, command in run_text.question_lines(history):
+        how = f"<br><code>{xml(command)}</code>" if kept else ""
+        yield f"<li>{xml(asked)}{how}</li>"
+    yield "</ul>"
+    if kept:
+        then = xml(f"orchestrator resume {history.result.run_id}")
+        yield f"<p>Then it goes on with <code>{then}</code></p>"
+    yield "</section>"
+
+
 def _failure(history: RunHistory, *, kept: bool) -> Iterator[str]:
     failure, error = history.first_failure, history.result.error
     if failure is None and error is None:
@@ -93,7 +108,7 @@ def _failure(history: RunHistory, *, kept: bool) -> Iterator[str]:
             yield f"<p>It was called with:</p>{_value(failure.arguments)}"
     if error is not None:
         yield f"<p>The run ended early: {xml(cut(error.message, MAX_VALUE))}</p>"
-    if kept and failure is not None:
+    if kept and failure is not None and not history.result.questions:
         command = xml(run_text.how_to_go_on(history.result.run_id))
         yield f"<p>To make again what did not succeed: <code>{command}</code></p>"
     yield "</section>"

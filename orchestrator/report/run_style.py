@@ -27,7 +27,7 @@ p, li { overflow-wrap: anywhere }
 .scroll { overflow: auto; max-height: 75vh }
 table { border-collapse: collapse; font-size: .9rem }
 th, td { text-align: left; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--line);
-  vertical-align: top; overflow-wrap: anywhere }
+  vertical-align: top; overflow-wrap: break-word }
 td.n, th.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 pre, code { font: 13px/1.45 ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace }
 pre { background: var(--code); padding: .6rem; margin: .3rem 0; white-space: pre-wrap;

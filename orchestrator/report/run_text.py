@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping
 
-from orchestrator.documents.text import counted, duration, listed, name_of, quoted
+from orchestrator.documents.text import counted, cut, duration, listed, name_of, quoted, visible
 from orchestrator.report.run_history import RunHistory
+
+MOST_QUESTIONS = 20
+# What stands for the answer of a question that is no value.
+VALUES: Mapping[str, str] = {"approve": "yes", "unknown": "repeat"}
 
 
 def headline(history: RunHistory) -> str:
@@ -15,7 +20,7 @@ def headline(history: RunHistory) -> str:
     del shown["total"]
     counts = ", ".join(f"{number:,} {name}" for name, number in shown.items())
     text = f"{counted(len(result.tasks), 'task')} ({counts}) in {duration(result.duration_ms)}"
-    if result.speedup is None:
+    if result.speedup is None or result.speedup < 1.05:
         return text
     return f"{text}, {result.speedup:.1f} times as fast as one call after the other"
 
@@ -34,6 +39,16 @@ def failure_lines(history: RunHistory) -> Iterator[str]:
     if failure.skipped:
         names = listed(map(name_of, failure.skipped), 20)
         yield f"Skipped because of it: {names}."
+
+
+def question_lines(history: RunHistory) -> Iterator[tuple[str, str]]:
+    """What a run waits for, each with the command that answers it."""
+    run = history.result.run_id
+    for each in history.result.questions[:MOST_QUESTIONS]:
+        item = "" if each.item is None else f" --item {each.item}"
+        value = VALUES.get(each.kind, "VALUE")
+        command = f"orchestrator answer {run} {shlex.quote(each.task)}{item} {value}"
+        yield f"{name_of(each.where)}: {cut(visible(each.message), 1000)}", command
 
 
 def how_to_go_on(run_id: str) -> str:

@@ -122,6 +122,7 @@ def snapshot(journal: Location, run: KnownRun, within: str = "") -> dict[str, An
         "states": states,
         "questions": shown(questions),
         "moment": moment,
+        "silent": run.status == RUNNING and not live.beats(journal, run.id),
         **activity(journal, run.id, within),
     }
 
@@ -263,7 +264,7 @@ class Watch:
                 change["reload"] = True
             self._row = row
             self._add(db, change)
-        return change | {"status": row[0]}
+        return change | {"status": row[0], "silent": row[0] == RUNNING and not beats}
 
     def _add(self, db: Database, change: dict[str, Any]) -> None:
         found = glance.changes(db, self._run, self.moment)

@@ -114,6 +114,16 @@ async def test_a_glance_reads_no_output(journal: Location) -> None:
         assert glance.moment(db, "nope") in ("", "0")
 
 
+async def test_what_another_run_has_made_is_told_apart(journal: Location) -> None:
+    async with Orchestrator({}, journal=journal) as orchestrator:
+        origin = (await orchestrator.run(FLOW)).run_id
+        async with orchestrator.fork(origin) as run:
+            await run.execute()
+    with reading(journal) as db:
+        assert {"reused"}.isdisjoint(glance.states(db, origin, "")["b"])
+        assert glance.states(db, run.run_id, "")["b"]["reused"] is True
+
+
 @pytest.mark.parametrize("withdrawn", [0, 1, 70, 500, 5000, 6000])
 def test_a_record_is_seen_that_has_the_number_of_one_that_was_withdrawn(
     withdrawn: int, tmp_path: Path

@@ -16,7 +16,13 @@ import pytest
 from anyio import from_thread, to_thread
 
 from orchestrator.errors import DamagedError, JournalError
-from orchestrator.journal.database import APPLICATION_ID, VERSION, open_to_read, open_to_write
+from orchestrator.journal.database import (
+    APPLICATION_ID,
+    VERSION,
+    open_to_read,
+    open_to_write,
+    unusable,
+)
 from orchestrator.journal.file_session import FileSession
 from orchestrator.journal.history import runs
 from orchestrator.journal.journal import Journal
@@ -208,6 +214,24 @@ def test_a_new_file_has_its_marks(tmp_path: Path) -> None:
     found = [db.execute(f"pragma {name}").fetchone()[0] for name in settings]
     db.close()
     assert found == [APPLICATION_ID, VERSION, "wal", 3, 2]
+
+
+def test_what_cannot_be_read_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(JournalError, match="is no journal: it is a directory"):
+        open_to_read(tmp_path)
+    path = tmp_path / "runs.db"
+    FileSession(path).call(lambda _: None)
+    with monkeypatch.context() as patched:  # root may write everywhere
+        patched.setattr("os.access", lambda *_: False)
+        error = sqlite3.OperationalError("unable to open database file")
+        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        assert "copy it into one that is" in str(unusable(path, error))
+    damaged = path.read_bytes()
+    path.write_bytes(damaged[:5000] + b"x" * (len(damaged) - 5000))
+    with pytest.raises(DamagedError, match="the next run renames it and begins a new one"):
+        open_to_read(path)
 
 
 def test_without_a_journal_the_message_says_what_to_do(tmp_path: Path) -> None:

@@ -120,6 +120,8 @@ def test_a_run_without_a_speedup_has_none_in_its_headline() -> None:
     found = history(workflow("a"), {"a": 1})
     result = replace(found.result, speedup=None)
     assert headline(RunHistory(result, found.workflow)) == "1 task (1 succeeded) in 1.00 s"
+    result = replace(found.result, speedup=0.8)  # a person was waited for
+    assert headline(RunHistory(result, found.workflow)) == "1 task (1 succeeded) in 1.00 s"
 
 
 def test_a_wait_has_the_cause_that_was_kept() -> None:

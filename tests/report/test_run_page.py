@@ -135,6 +135,28 @@ def test_a_failed_run_says_what_to_send_to_a_colleague() -> None:
     assert "The run ended early" in page(history(limited, ScriptedCaller({"a": [(0, failing())]})))
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_paused_run_says_what_it_waits_for_and_who_goes_on(*, kept: bool) -> None:
+    asks: list[dict[str, Any]] = [
+        {"id": "b", "ask": {"message": EVIL}},
+        {"id": "c", "tool": "fake:t", "for_each": [1, 2], "approve": True},
+    ]
+    plan = workflow("a", *asks)
+
+    async def execute() -> Any:
+        caller = ScriptedCaller({"a": [(0.0, failing())]})
+        return await Run(plan, caller, RunSettings(run_id="r7")).execute()
+
+    result = anyio.run(execute, **INSTANT)
+    assert result.status == "paused"
+    said = Reader(page(RunHistory(result, plan, {}), kept=kept)).said
+    assert "What it waits for" in said
+    assert all(character in said for character in VISIBLE)
+    commands = ["answer r7 b VALUE", "answer r7 c --item 1 yes", "orchestrator resume r7"]
+    assert [command in said for command in commands] == [kept] * 3
+    assert "orchestrator retry" not in said
+
+
 def test_a_large_run_stays_a_small_file(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"t{number}" for number in range(60)]
     found = history(workflow(*names), ScriptedCaller({name: [(0, "x" * 900)] for name in names}))

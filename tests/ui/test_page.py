@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,9 @@ async def test_a_run_that_another_process_carries_shows_how_far_it_is(tmp_path: 
         assert (run["status"], run["progress"]) == ("running", [8, 8])
         shown = await browser.get(f"runs/{result.run_id}")
         assert shown["run"]["status"] == "running"
-        assert shown["active"] is None
+        assert (shown["active"], shown["silent"]) == (None, False)
+        os.utime(lock, (1.0, 1.0))
+        assert (await browser.get(f"runs/{result.run_id}"))["silent"] is True
         beside = lock.with_name(f"{lock.name}.live")
         calls = [
             call("each", 1, since_ms=5.0),

@@ -107,8 +107,20 @@ export class Stream {
     }
     this.source = new EventSource(ownAddress(...this.where()));
     this.source.onopen = () => told("");
-    this.source.onerror = () => told("not connected");
+    this.source.onerror = () => (this.source?.readyState === EventSource.CLOSED ? this.lost() : told("not connected"));
     this.source.onmessage = (event) => this.onChange(JSON.parse(event.data));
+  }
+
+  // The browser has given up: the server has ended, or is another one by now. Say so, and try again.
+  async lost() {
+    this.close();
+    try {
+      await get("runs", { text: "-" });
+      this.follow(true);
+    } catch (error) {
+      told(error.message);
+      this.timer = setTimeout(() => this.ended || this.lost(), LOOK_MS);
+    }
   }
 
   look() {

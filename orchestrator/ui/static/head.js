@@ -16,7 +16,8 @@ function leftOf(left) {
 const BUDGET = { calls: "calls", minutes: "minutes", result_mb: "MB of answers" };
 
 // What a run does at this moment, and what is left of its budget.
-export function doing(calls, left) {
+export function doing(calls, left, isSilent) {
+  if (isSilent) return "its process has said nothing for some seconds: it may be stopped, or very busy";
   return [calls ? `${counted(calls, "call")} in flight` : "", leftOf(left)].filter(Boolean).join(" · ");
 }
 

@@ -182,8 +182,8 @@ class RunPage {
 
   // What the run does at this moment, and what is left of its budget.
   drawNow() {
-    const { calls, left, run } = this.state;
-    const text = run.status === "running" ? doing(calls, left) : "";
+    const { calls, left, run, isSilent } = this.state;
+    const text = run.status === "running" ? doing(calls, left, isSilent) : "";
     if (this.doing.textContent !== text) this.doing.textContent = text;
   }
 

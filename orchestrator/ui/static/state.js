@@ -23,6 +23,7 @@ export class RunState {
     this.each = new Set(snapshot.tasks.filter((task) => task.each).map((task) => task.id));
     this.states = new Map(Object.entries(snapshot.states));
     this.questions = snapshot.questions;
+    this.isSilent = snapshot.silent;
     this.setActive(snapshot);
     this.shown = new Map();
     this.counts = Object.fromEntries(STATES.map((state) => [state, 0]));
@@ -82,6 +83,7 @@ export class RunState {
       for (const dependent of this.dependents.get(name) || []) touched.add(dependent);
     };
     if (found.status) this.run.status = found.status;
+    this.isSilent = found.silent;
     if ("active" in found) {
       Object.keys({ ...this.active, ...this.going }).forEach(add);
       this.setActive(found);
@@ -113,7 +115,7 @@ export class RunState {
   // When the last task settled.
   end() {
     let last = 0;
-    for (const state of this.states.values()) last = Math.max(last, (state.started_ms || 0) + (state.duration_ms || 0), state.last_ms || 0);
+    for (const state of this.states.values()) if (!state.reused) last = Math.max(last, (state.started_ms || 0) + (state.duration_ms || 0), state.last_ms || 0);
     return last;
   }
 

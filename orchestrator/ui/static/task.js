@@ -87,6 +87,8 @@ export class TaskPanel {
       known.duration_ms > 0 && ["Took", took(known.duration_ms)],
       known.waited_ms >= 1 && ["Waited", took(known.waited_ms)],
       known.attempts > 0 && ["Attempts", String(known.attempts)],
+      known.reused && ["Reused", "from the run that this one comes from, with its times"],
+      isGoing && active?.attempt > 1 && ["Attempt", String(active.attempt)],
       known.cached && ["Answered", "from the memo, without a call"],
       known.recovered && ["Recovered", "its fallback answered in place of the error"],
       known.reason && ["Reason", known.reason],

@@ -17,12 +17,25 @@ export class Timeline extends TaskRows {
   constructor(page) {
     page.zoomOfTime ??= 1;
     super(page, 24);
+    let before = this.scroll.clientWidth;
+    this.sized = new ResizeObserver(() => {
+      if (before === this.scroll.clientWidth) return;
+      before = this.scroll.clientWidth;
+      this.heading();
+      this.rows.redraw();
+    });
+    this.sized.observe(this.scroll);
     show(
       page.tools,
       el("button", { class: "quiet", title: "Smaller (-)", onclick: () => this.scale(1 / 1.5) }, "−"),
       el("button", { class: "quiet", title: "All of it (0)", onclick: () => this.scale(0) }, "Fit"),
       el("button", { class: "quiet", title: "Larger (+)", onclick: () => this.scale(1.5) }, "+"),
     );
+  }
+
+  end() {
+    this.sized.disconnect();
+    super.end();
   }
 
   get label_px() {
