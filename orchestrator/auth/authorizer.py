@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 
 import anyio
@@ -21,7 +22,7 @@ from orchestrator.auth.record import Login
 from orchestrator.auth.requests import NewClient, new_client, sent
 from orchestrator.auth.settings import Subject
 from orchestrator.auth.store import LoginStore, in_thread
-from orchestrator.documents.text import cut, quoted, visible
+from orchestrator.documents.text import cut, visible
 from orchestrator.transport.authorization import NotAuthorizedError
 
 HIDDEN = "***"
@@ -103,7 +104,8 @@ class Authorizer:
                 if not login.is_stale(time.time()):
                     return login.token
             with anyio.CancelScope(shield=True), anyio.move_on_after(RENEWAL_S):
-                await self._renew(login or Login(url=self.subject.url), refusal)
+                with suppress(OSError):  # which was said where it was to be locked
+                    await self._renew(login or Login(url=self.subject.url), refusal)
                 assert self._login is not None
                 assert self._login.token is not None
                 return self._login.token
@@ -131,11 +133,13 @@ class Authorizer:
                     await self.keep(login.after(provider.context, time.time()))
                     return
             why = "its login has ended, and cannot be renewed"
+            login = login.model_copy(update={"client": provider.context.client_info})
         elif login.tokens is not None:
             why = "its login has ended"
         if not lacks:
             login = login.over(why if login.tokens is not None else login.ended)
-        await self.keep(noting(login, refusal))
+        with suppress(OSError):
+            await self.keep(noting(login, refusal))
         raise NotAuthorizedError(why, needs_login=True)
 
     async def obtained(
@@ -177,16 +181,11 @@ class Authorizer:
         """Keep a login in place of the one before, by who has the lock of the store.
 
         Raises:
-            NotAuthorizedError: It cannot be written.
+            OSError: It cannot be written; it is used in this process all the same.
         """
-        if login == self._login:
-            return
-        self._take(login)
-        try:
+        if login != self._login:
+            self._take(login)
             await in_thread(self._store.write, self.subject, login)
-        except OSError as error:
-            what = f"its login cannot be kept in {quoted(self._store.kind, 200)}: {error}"
-            raise NotAuthorizedError(what) from None
 
     def _take(self, login: Login | None) -> None:
         self._login = login

@@ -25,12 +25,14 @@ from orchestrator.auth.record import Login, issuer_of
 from orchestrator.auth.requests import Send
 from orchestrator.auth.settings import Subject
 from orchestrator.documents.text import quoted
-from orchestrator.transport.authorization import NotAuthorizedError
+from orchestrator.transport.authorization import NotAuthorizedError, within
 
 OnLink = Callable[[str], Awaitable[None]]
 OnAnswer = Callable[[], Awaitable[AuthorizationCodeResult]]
 
 NAME = "orchestrator"
+# The error of RFC 6749 for a client that is not registered, or not any more.
+_UNKNOWN = '"invalid_client"'
 # In the past, as the SDK reads it.
 EXPIRED = 1.0
 
@@ -151,22 +153,31 @@ async def obtain(
 async def refresh(provider: OAuthClientProvider, login: Login, send: Send) -> bool:
     """Get a new token with the one that is for that; whether the issuer has given it.
 
+    If the issuer does not know the client any more, the `context` has none afterwards.
+
     Raises:
-        NotAuthorizedError: As `send` raises it.
+        NotAuthorizedError: As `send` raises it; or what answers is not what ends a login.
     """
     context = provider.context
     context.oauth_metadata, context.protected_resource_metadata = login.metadata, login.resource
     context.token_expiry_time = EXPIRED
+    is_unknown = False
 
     async def send_and_judge(request: httpx2.Request) -> httpx2.Response:
-        response = await send(request)
+        nonlocal is_unknown
+        response, follow = await send(request), None
+        if response.next_request is not None and within(response.next_request.url, request.url):
+            follow = response.next_request  # which the provider follows, unless there are too many
         # Of these, the last two end a login; of anything else, something between us is to blame.
-        if response.status_code not in (200, 400, 401) and not response.has_redirect_location:
+        if response.status_code not in (200, 400, 401) and follow is None:
             what = f"the issuer {quoted(login.issuer, 200)} answered HTTP {response.status_code}"
             raise NotAuthorizedError(what, retryable=True)
+        is_unknown = response.status_code != 200 and _UNKNOWN in response.text
         return response
 
     await _drive(provider, None, send_and_judge, login.issuer)
+    if is_unknown:
+        context.client_info = None
     return context.is_token_valid()
 
 

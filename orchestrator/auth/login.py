@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -18,6 +19,7 @@ from orchestrator.auth.record import Login
 from orchestrator.auth.requests import NewClient, new_client, sent
 from orchestrator.auth.settings import Subject
 from orchestrator.auth.store import LoginStore
+from orchestrator.documents.text import quoted
 from orchestrator.transport.authorization import NotAuthorizedError
 
 # For a person to log in.
@@ -84,7 +86,11 @@ async def log_in(
     with anyio.move_on_after(PERSON_S):
         login = await authorizer.obtained(provider, before, refusal)
         async with store.locked(subject):  # or a renewal of the one before could replace it
-            await authorizer.keep(login)
+            try:
+                await authorizer.keep(login)
+            except OSError as error:
+                what = f"the login cannot be kept in {quoted(store.kind, 200)}: {error}"
+                raise NotAuthorizedError(what) from None
         return login
     raise NotAuthorizedError(f"nobody logged in within {PERSON_S / 60:g} minutes")
 
@@ -92,9 +98,11 @@ async def log_in(
 def _registered(before: Login, person: Person) -> Login:
     """The login of before without tokens; without its client too if that has another redirect."""
     client = before.client
-    known = () if client is None else map(str, client.redirect_uris or ())
-    if client is not None and person.redirect_url not in known:
-        client = None  # issuers send a browser only to where they were told
+    if client is not None:
+        # Issuers send a browser only to where they were told.
+        is_known = person.redirect_url in map(str, client.redirect_uris or ())
+        ends_at = client.client_secret_expires_at or float("inf")
+        client = client if is_known and time.time() < ends_at else None
     return before.model_copy(update={"tokens": None, "client": client})
 
 

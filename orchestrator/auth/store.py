@@ -53,7 +53,7 @@ class Files:
         path = self._path(key)
         try:
             text, mode = path.read_text(encoding="utf-8"), path.stat().st_mode
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, UnicodeDecodeError) as error:
             logger.warning("a login cannot be read from %s: %s", quoted(str(path), 200), error)
@@ -78,9 +78,10 @@ class Files:
     def remove(self, key: str) -> bool:
         """Forget a text; whether there was one."""
         path = self._path(key)
-        is_there = path.exists()
+        if not path.exists():
+            return False
         path.unlink(missing_ok=True)
-        return is_there
+        return True
 
     def lock(self, key: str) -> FileLock:
         """What is held while a text is replaced by one that is made of it."""
@@ -91,7 +92,7 @@ class Files:
         """How often a text was replaced or removed, wherever it is kept."""
         try:
             return (self.directory / f"{key}.lock").stat().st_size
-        except FileNotFoundError:
+        except OSError:
             return 0
 
     def note_change(self, key: str) -> None:
@@ -231,20 +232,27 @@ class LoginStore:
     async def locked(self, subject: Subject) -> AsyncIterator[None]:
         """Be the only one, of all processes, that changes a login while the block lasts.
 
+        Where nothing can be written, nothing can be locked: each process is on its own.
+
         Raises:
             NotAuthorizedError: Another process has held it for very long.
         """
-        lock = self._files.lock(subject.key)
+        lock: FileLock | None = None
         with anyio.move_on_after(LOCKED_S) as waiting:
-            while not lock.acquire(wait=False):
-                await anyio.sleep(LOOK_S)
+            try:
+                lock = self._files.lock(subject.key)
+                while not lock.acquire(wait=False):
+                    await anyio.sleep(LOOK_S)
+            except OSError as error:
+                logger.warning("logins cannot be kept in %s: %s", quoted(self.kind, 200), error)
         if waiting.cancelled_caught:
             what = f"another process has been logging in for {LOCKED_S:g} s"
             raise NotAuthorizedError(what, retryable=True)
         try:
             yield
         finally:
-            lock.release()
+            if lock is not None:
+                lock.release()
 
 
 async def in_thread(work: Any, *given: Any) -> Any:

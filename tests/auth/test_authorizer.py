@@ -203,6 +203,48 @@ async def test_an_ended_login_is_asked_about_once(store: LoginStore) -> None:
         assert (kept.token, kept.client is not None) == (None, True)
 
 
+async def test_a_client_that_the_issuer_has_forgotten_is_registered_again(
+    store: LoginStore,
+) -> None:
+    async with World(unknown="invalid_client").open() as world:
+        await log_in(world.subject(), Visitor(), store)
+        age(world, store)
+        with pytest.raises(NotAuthorizedError, match="cannot be renewed"):
+            await Authorizer(world.subject(), store).token()
+        kept = store.read(world.subject())
+        assert kept is not None
+        assert (kept.token, kept.client) == (None, None)
+        await log_in(world.subject(), Visitor(), store)
+        assert world.asked.count("/register") == 2
+
+
+async def test_secrets_for_an_issuer_go_nowhere_else(store: LoginStore) -> None:
+    """A redirect of the issuer to another origin is not followed, and ends no login."""
+    came: list[Any] = []
+
+    async def note(request: Any) -> tuple[int, None, dict[str, str]]:
+        came.append(request)
+        return 200, None, {}
+
+    async with served(note) as other, World().open() as world:
+        await log_in(world.subject(), Visitor(), store)
+        age(world, store)
+        authorizer = Authorizer(world.subject(), store)
+        world.away = f"{other}/token"
+        with pytest.raises(NotAuthorizedError, match="answered HTTP 307") as caught:
+            await authorizer.token()
+        assert caught.value.retryable
+        with pytest.raises(NotAuthorizedError, match="not followed"):
+            await log_in(world.subject(), Visitor(), store)
+        assert came == []
+        world.away = f"{world.issuer}/elsewhere"
+        with pytest.raises(NotAuthorizedError, match="answered HTTP 404"):
+            await authorizer.token()
+        assert world.asked[-1] == "/elsewhere"  # of its own origin
+        world.away = ""
+        assert await authorizer.token() in world.tokens
+
+
 async def test_a_login_without_a_refresh_token_ends(store: LoginStore) -> None:
     async with World(gives_refresh=False).open() as world:
         await log_in(world.subject(), Visitor(), store)
@@ -229,6 +271,24 @@ async def test_a_client_without_a_person_logs_in_by_itself_and_again(store: Logi
         store.write(subject, login.model_copy(update={"expires_at": time.time()}))
         assert await Authorizer(subject, store).token() in world.tokens
         assert world.count_of("client_credentials") == 4
+
+
+async def test_where_nothing_can_be_written_tokens_are_kept_in_memory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "logins").write_text("no directory")
+    store = store_in(tmp_path)
+    async with World().open() as world:
+        how: dict[str, Any] = {"client_id": "me", "client_secret": SECRET}
+        oauth = OAuth(flow="client_credentials", issuer=world.issuer, **how)
+        authorizer = Authorizer(world.subject(**oauth.model_dump()), store)
+        token = await authorizer.renewed(None, httpx2.Response(401))
+        assert token in world.tokens
+        assert await authorizer.token() == token
+        with pytest.raises(NotAuthorizedError, match="it wants a login"):
+            await Authorizer(world.subject(), store).renewed(None, httpx2.Response(401))
+        assert "logins cannot be kept in" in caplog.text
+        assert not store.remove(world.subject())
 
 
 async def test_a_task_asks_for_a_login_and_goes_on(store: LoginStore) -> None:

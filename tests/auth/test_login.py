@@ -66,6 +66,17 @@ async def test_the_next_login_asks_for_the_configured_scopes_too_and_registers_n
         assert world.asked.count("/register") == 2
 
 
+async def test_a_client_whose_secret_has_expired_is_registered_again(tmp_path: Path) -> None:
+    async with World().open() as world:
+        store = store_in(tmp_path)
+        login = await log_in(world.subject(), Visitor(), store)
+        assert login.client is not None
+        old = login.client.model_copy(update={"client_secret_expires_at": 1})
+        store.write(world.subject(), login.model_copy(update={"client": old}))
+        await log_in(world.subject(), Visitor(), store)
+        assert world.asked.count("/register") == 2
+
+
 @pytest.mark.parametrize("method", ["basic", "post"])
 async def test_a_registered_client_proves_who_it_is_to_its_issuer_only(
     tmp_path: Path, method: str
@@ -222,7 +233,7 @@ async def test_nobody_is_waited_for_for_ever(
 async def test_a_login_that_cannot_be_kept_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "logins").write_text("a file")
     async with World().open() as world:
-        with pytest.raises((NotAuthorizedError, OSError)):
+        with pytest.raises(NotAuthorizedError, match="the login cannot be kept in"):
             await log_in(world.subject(), Visitor(), store_in(tmp_path))
 
 

@@ -61,6 +61,8 @@ class World:
         asked: What the issuer was asked for, by path, in order.
         came: The requests that the server got.
         down: The status with which the issuer answers all; 0: it works.
+        unknown: The error with which the issuer refuses all refresh tokens.
+        away: Where the issuer sends requests for tokens.
         denies: The error that the issuer sends a browser back with.
         scope: What the server wants, as its challenge says.
         wants_more: The tools that want more scopes, with these.
@@ -79,6 +81,8 @@ class World:
     came: list[Request] = field(default_factory=list)
     forms: list[dict[str, str]] = field(default_factory=list)
     down: int = 0
+    unknown: str = ""
+    away: str = ""
     denies: str = ""
     scope: str = "read"
     wants_more: dict[str, str] = field(default_factory=dict)
@@ -148,7 +152,11 @@ class World:
         return 302, None, {"location": f"{query['redirect_uri']}?{back}"}
 
     def _token(self, form: dict[str, str]) -> Answer:
+        if self.away:
+            return 307, None, {"location": self.away}
         match form["grant_type"]:
+            case "refresh_token" if self.unknown:
+                return 401, {"error": self.unknown}, {}
             case "authorization_code" if form.get("code") in self.codes:
                 query = self.codes.pop(form["code"])
                 assert query["redirect_uri"] == form["redirect_uri"]
