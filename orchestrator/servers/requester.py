@@ -41,7 +41,8 @@ class Requester:
         """
         if (left := Handle.left_of(attempt, call)) is not None:
             return await self._followed(left, attempt)
-        task = metadata_for(tool, call, self._protocol)
+        asks = self._elicitor.server.elicitation == "ask"
+        task = metadata_for(tool, call, self._protocol, asks=asks)
         request = request_of(call, delivery.meta, task)
         # Not client.call_tool: it would check the output schema by itself, and lose the result if
         # it does not fit.

@@ -108,8 +108,10 @@ def noted(tools: Iterable[Tool], *, offered: bool) -> list[Tool]:
     ]
 
 
-def metadata_for(tool: Tool | None, call: Call, protocol: str) -> types.TaskMetadata | None:
-    """What asks for a task, if the call needs that.
+def metadata_for(
+    tool: Tool | None, call: Call, protocol: str, *, asks: bool = False
+) -> types.TaskMetadata | None:
+    """What asks for a task, if the call needs that; `asks`: a person may answer its questions.
 
     Raises:
         CallError: It does, and the server offers none.
@@ -121,8 +123,9 @@ def metadata_for(tool: Tool | None, call: Call, protocol: str) -> types.TaskMeta
         raise CallError("protocol_error", what, retryable=False, server=call.server, tool=call.tool)
     if protocol in MODERN_PROTOCOL_VERSIONS:
         return None
-    kept_s = None if call.timeout_resets_on_progress else call.timeout_s + KEPT_S
-    return types.TaskMetadata(ttl=None if kept_s is None else round(kept_s * 1000))
+    if asks or call.timeout_resets_on_progress:  # nobody knows how long it takes
+        return types.TaskMetadata()
+    return types.TaskMetadata(ttl=round((call.timeout_s + KEPT_S) * 1000))
 
 
 def handle_in(

@@ -314,6 +314,9 @@ def test_what_asks_for_a_task_and_what_is_one() -> None:
     resets = metadata_for(needs, CALL._replace(timeout_resets_on_progress=True), LEGACY)
     assert resets is not None
     assert resets.ttl is None
+    waits = metadata_for(needs, CALL, LEGACY, asks=True)
+    assert waits is not None
+    assert waits.ttl is None
     state = said("working")
     assert handle_in({"task": state}, CALL, LEGACY, 1, None) is None
     assert handle_in({"content": []}, CALL, LEGACY, 1, asked) is None
