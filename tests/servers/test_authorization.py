@@ -180,7 +180,8 @@ async def test_a_lock_refuses_another_program_under_the_same_name(
             assert Server(**before).description in problem.message
             assert Server(**now).description in problem.message
             assert problem.hint == "if that is intended: orchestrator lock --update it"
-        [warning] = await orchestrator.check(workflow)
+        [warning, *unpinned] = await orchestrator.check(workflow)
+        assert all(each.code == "unpinned_package" for each in unpinned)
         assert (warning.code, warning.severity) == ("server_not_locked", "warning")
     assert script.starts == []
 
