@@ -23,7 +23,9 @@ from mcp.types import JSONRPCError, JSONRPCResponse
 from orchestrator.documents.text import quoted
 from orchestrator.transport.authorization import NotAuthorizedError
 from orchestrator.transport.delivery import (
+    OUR_CODE,
     Answer,
+    Facts,
     NoConnectionError,
     Parked,
     not_readable,
@@ -98,8 +100,12 @@ class SseTransport(ContainedTransport):
             raise MCPError(error.code, error.message, error.data) from None
         self.heard()
         if response.status_code != 200:
-            error = (await self.refused(response, 0)).error
-            raise MCPError(error.code, error.message, error.data)
+            error, status = (await self.refused(response, 0)).error, response.status_code
+            # It answers no request, so that its code says nothing, and the status counts.
+            known = Facts(http_status=status, by_server=True)
+            facts = error.data if isinstance(error.data, Facts) else known
+            said = f"HTTP {status}: {error.message}" if facts.by_server else error.message
+            raise MCPError(OUR_CODE, said, replace(facts, by_server=False))
         kind = response.headers.get("content-type", "")
         if not kind.lower().startswith("text/event-stream"):
             await response.aclose()

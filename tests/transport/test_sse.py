@@ -161,10 +161,14 @@ def sends(data: bytes) -> Opening:
     return opening
 
 
-def refuses(status: int) -> Opening:
+RPC = {"code": -32000, "message": "no session"}
+OLD = {"code": -32022, "message": "no such revision", "data": {"supported": []}}
+
+
+def refuses(status: int, body: Any = None) -> Opening:
     async def opening(socket: SocketStream, path: str) -> bool:
         del path
-        await answer(socket, status, {"error": "s3cr3t is no key"})
+        await answer(socket, status, body or {"error": "s3cr3t is no key"})
         return True
 
     return opening
@@ -181,6 +185,8 @@ HTML = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\n\r\n
         (refuses(405), "it answered HTTP 405 Said", True),
         (refuses(401), "it answered HTTP 401 Said", False),
         (refuses(503), "it answered HTTP 503 Said", False),
+        (refuses(400, {"jsonrpc": "2.0", "id": None, "error": RPC}), "HTTP 400: no session", True),
+        (refuses(400, {"jsonrpc": "2.0", "id": None, "error": OLD}), "HTTP 400", True),
         (sends(b"no HTTP"), "it broke off its answer: RemoteProtocolError", False),
         (sends(HTML), 'answered with content type "text/html", not with a stream', True),
         (sends(OPENED), 'ended its stream of events before the event "endpoint"', True),
