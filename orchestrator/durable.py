@@ -213,7 +213,7 @@ async def unless_refused(kept: KeptRun) -> AsyncIterator[None]:
     try:
         yield
     except WorkflowError:
-        if not kept.recorder.resumed:
+        if not kept.recorder.resumed and not kept.was_queued:
             with anyio.CancelScope(shield=True):
                 await kept.forget()
         raise

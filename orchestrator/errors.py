@@ -202,6 +202,10 @@ class JournalError(OrchestratorError):
     """A journal cannot be read or written, or has no such run; says why, and what helps."""
 
 
+class CarriedError(JournalError):
+    """Another process carries a run."""
+
+
 class DamagedError(JournalError):
     """The file of a journal is damaged."""
 

@@ -203,6 +203,19 @@ class Runs(Inspector):
         record = replace(record_of(request, self._pool), **more)
         return await self._journal.begin(record, hiding=self.hiding)
 
+    async def queue(
+        self, workflow: WorkflowSource, inputs: Inputs = None, **options: Unpack[RunOptions]
+    ) -> str:
+        """Keep a run in the journal for a worker to carry; its id.
+
+        Raises:
+            WorkflowError: As for `run`, of what is known without the servers.
+            JournalError: It cannot be kept.
+        """
+        request = self._request(workflow, inputs, options)
+        await self._kept_in().queue(record_of(request, self._pool), self.hiding)
+        return request.settings.run_id
+
     def _kept_in(self) -> Journal:
         if self._journal is None:
             raise JournalError("give the Orchestrator a journal, as in journal='runs.db'")

@@ -25,6 +25,7 @@ MODULES = {
     **dict.fromkeys(("tools", "catalog"), "catalog"),
     **dict.fromkeys(("servers", "resources", "prompts"), "server_lists"),
     **dict.fromkeys(("show", "resume", "retry", "fork", "cancel"), "journal"),
+    **dict.fromkeys(("submit", "worker"), "cluster"),
     **dict.fromkeys(("up", "down"), "pool"),
     **dict.fromkeys(("login", "logout"), "login"),
     "answer": "asking",

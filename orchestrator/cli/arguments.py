@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from orchestrator.cli.arguments_of_cluster import OF_CLUSTER
 from orchestrator.cli.arguments_of_logins import OF_LOGINS
 from orchestrator.cli.arguments_of_pool import OF_POOL
 from orchestrator.cli.arguments_of_runs import OF_RUNS, REPORTS, SCREENS, STREAMS
@@ -289,6 +290,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     **OF_LOGINS,
     **OF_POOL,
     **OF_RUNS,
+    **OF_CLUSTER,
     "init": (
         "write a servers.toml and an example that runs",
         "Takes over the servers of Claude, Cursor, VS Code, Windsurf, Gemini and LM Studio that "

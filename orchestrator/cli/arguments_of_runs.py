@@ -10,7 +10,16 @@ from typing import Any
 from orchestrator.cli.arguments_of_serve import OF_SERVE
 from orchestrator.cli.parser import count, file, flag, moment, pair, pair_or_object, seconds
 
-STATUSES = ["running", "interrupted", "paused", "success", "partial", "failed", "cancelled"]
+STATUSES = [
+    "queued",
+    "running",
+    "interrupted",
+    "paused",
+    "success",
+    "partial",
+    "failed",
+    "cancelled",
+]
 _AGAIN = (
     "--servers --no-pool --env-file --no-lock --json --output --events --report --perfetto "
     "--metrics --journal --wait --verbose|--quiet"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.file_lock import FileLock
-from orchestrator.errors import JournalError
+from orchestrator.errors import CarriedError, JournalError
 from orchestrator.journal.database import open_to_read, runs_of
 from orchestrator.journal.file_session import FileSession
 from orchestrator.journal.live import FRESH_S, WATCHED_S, document_of
@@ -63,7 +63,7 @@ class FileClaim:
             raise JournalError(f"{path} cannot be written: {error.strerror}") from None
         if not taken:
             owner = path.read_text().partition("\n")[2]
-            raise JournalError(f"run {self._run} is carried by another process: {owner}")
+            raise CarriedError(f"run {self._run} is carried by another process: {owner}")
         self._asked.unlink(missing_ok=True)
         owner = f"process {os.getpid()} on {platform.node()}"
         self._lock.write(f"{time.time() - elapsed_s}\n{owner}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.documents.suggest import did_you_mean
@@ -17,7 +17,8 @@ from orchestrator.journal.store import Database
 RUNNING = "running"
 INTERRUPTED = "interrupted"
 PAUSED = "paused"
-OPEN = (PAUSED, INTERRUPTED)  # no process carries it, and one can go on with it
+QUEUED = "queued"
+OPEN = (PAUSED, INTERRUPTED, QUEUED)  # no process carries it, and one can go on with it
 DAY_S = 86_400
 _COLUMNS = "id, workflow, status, kind, origin, resumed, started, ended, duration_ms"
 
@@ -29,7 +30,8 @@ class KnownRun:
     Attributes:
         id: Its id; ids sort by time.
         workflow: The name of its workflow.
-        status: That of its result; `running`, or `interrupted` if no process carries it any more.
+        status: That of its result; `running`, or `interrupted` if no process carries it any more;
+            `queued` until a worker begins it.
         kind: `run`, or `retry` of the run `origin`.
         resumed: How often it was taken up again.
         started: When it began, and `ended` when it ended, seconds since 1970; None if it has not.
@@ -175,6 +177,8 @@ def delete(db: Database, journal: Location, run_ids: list[str]) -> None:
 
 def _known(db: Database, journal: Location, row: tuple[Any, ...]) -> KnownRun:
     known = KnownRun(*row)
+    if known.status == QUEUED:
+        return replace(known, resumed=0)
     if known.status != RUNNING or store_of(journal).is_carried(db, known.id):
         return known
-    return KnownRun(known.id, known.workflow, INTERRUPTED, *row[3:])
+    return replace(known, status=INTERRUPTED)

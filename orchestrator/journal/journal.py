@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Self
+from weakref import WeakValueDictionary
 
 from anyio import CancelScope, to_thread
 
@@ -16,6 +17,7 @@ from orchestrator.journal.file_store import set_aside
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import (
     PAUSED,
+    QUEUED,
     RUNNING,
     delete,
     find,
@@ -34,8 +36,8 @@ from orchestrator.journal.location import Location, location_of, store_of
 from orchestrator.journal.memo import MemoFile, RunMemo, delete_old, has_old
 from orchestrator.journal.recorder import RunRecorder, Unknown
 from orchestrator.journal.records import Key, Record
-from orchestrator.journal.store import Database
-from orchestrator.journal.writer import OnCommit, Writer
+from orchestrator.journal.store import Claim, Database
+from orchestrator.journal.writer import Lease, OnCommit, Writer
 
 logger = logging.getLogger("orchestrator")
 
@@ -43,11 +45,13 @@ KEEP_DAYS = 30.0
 KEEP_RUNS = 1000
 _PRUNED_EVERY = 100  # runs of a process that lives long
 
+# A queued run is resumed for the first time when it begins, for which its numbers are one lower.
+_NEW = "insert into run values(?, ?, ?, ?, ?, ?, ?, ?, null, null, ?, null)"
 _COLUMNS = "workflow, status, kind, origin, epoch, resumed, request, duration_ms"
 
 
 def _check_open(run: str, status: str) -> None:
-    if status not in (RUNNING, PAUSED):
+    if status not in (RUNNING, PAUSED, QUEUED):
         fix = f'"orchestrator retry {run}" runs again what did not succeed'
         raise JournalError(f"run {run} has ended with status {status}: {fix}")
 
@@ -83,6 +87,7 @@ class Journal:
         self._memo = MemoFile(self.location)
         self._is_open = False
         self._begun = 0
+        self._carried = WeakValueDictionary[str, KeptRun]()
         self.on_commit: OnCommit = lambda _: None
 
     def __repr__(self) -> str:
@@ -115,6 +120,24 @@ class Journal:
             writer = Writer(self.location, self.on_commit)
             writer.open()
         return writer
+
+    @property
+    def error(self) -> JournalError | None:
+        """Why nothing more can be kept; None if all is well."""
+        return self._open_writer().error
+
+    async def leave(self, run: str) -> None:
+        """Let another process go on with a run that this one carries, if it does."""
+        if (kept := self._carried.get(run)) is not None:
+            await kept.leave()
+
+    async def announce(self, name: str) -> Claim:
+        """Tell others that this process is alive, under a name, until the claim is ended."""
+        writer, lease = self._open_writer(), Lease(name, 1)
+        claim = store_of(self.location).claim(writer, lease)
+        claim.begin()
+        await writer.flush()
+        return claim
 
     async def __aexit__(self, *_: object) -> None:
         writer, self._writer, self._is_open = self._writer, None, False
@@ -189,17 +212,20 @@ class Journal:
     ) -> KeptRun:
         kept = KeptRun(self._open_writer(), record.id, 1)
         kept.record = record
+        self._carried[record.id] = kept
         await to_thread.run_sync(kept.claim.begin)
         started = time.time()
         self._open_writer().put(
             kept.lease,
-            "insert into run values(?, ?, ?, ?, ?, 1, 0, ?, null, null, ?, null)",
+            _NEW,
             lambda: (
                 record.id,
                 record.name,
                 RUNNING,
                 record.kind,
                 record.origin,
+                1,
+                0,
                 started,
                 record.request(hiding, outputs=self._outputs),
             ),
@@ -217,6 +243,17 @@ class Journal:
             kept.claim.free()
             raise error
         return kept
+
+    async def queue(self, record: RunRecord, hiding: Hiding) -> None:
+        """Keep a run for a worker to begin; returns when it is durable. Raises `JournalError`."""
+        lease = Lease(record.id, 0)
+        submitted, text = time.time(), record.request(hiding, outputs=self._outputs)
+        kind = record.id, record.name, QUEUED, record.kind, record.origin
+        writer = self._open_writer()
+        writer.put(lease, _NEW, lambda: (*kind, 0, -1, submitted, text))
+        await writer.flush()
+        if (error := lease.error or writer.error) is not None:
+            raise error
 
     async def resume(
         self, run: str, unknown: Unknown, hiding: Hiding | None = None, *, to_end: bool = False
@@ -244,6 +281,8 @@ class Journal:
             asked = request_of(request, added, restore)
             check_outputs(run, asked)
             kept = KeptRun(writer, run, epoch + 1)
+            kept.was_queued = status == QUEUED
+            self._carried[run] = kept
             # The time of a paused run is that of its result.
             alive_s = kept.claim.take(duration_ms / 1000 if status == PAUSED else None)
             try:

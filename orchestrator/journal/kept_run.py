@@ -9,9 +9,9 @@ from typing import Any
 
 from orchestrator.documents.encode import to_json
 from orchestrator.engine.result import RunResult
-from orchestrator.errors import JournalError
+from orchestrator.errors import CarriedError, JournalError
 from orchestrator.journal.hiding import Hiding
-from orchestrator.journal.history import RUNNING
+from orchestrator.journal.history import QUEUED, RUNNING
 from orchestrator.journal.location import Location, store_of
 from orchestrator.journal.recorder import RunRecorder
 from orchestrator.journal.store import Database
@@ -64,6 +64,7 @@ class KeptRun:
     Attributes:
         lease: That this process carries it.
         claim: What tells others so.
+        was_queued: Whether another process has submitted it, which will ask for it.
         recorder: Keeps what happens in it.
     """
 
@@ -72,16 +73,18 @@ class KeptRun:
 
     def __init__(self, writer: Writer, run: str, epoch: int) -> None:
         self._writer = writer
-        self.lease = Lease(run, epoch)
+        self.lease, self.was_queued = Lease(run, epoch), False
         self.claim = store_of(writer.location).claim(writer, self.lease)
 
     def take_over(self, db: Database) -> None:
         """Make sure that no process before this one writes any more."""
-        values = (self.lease.epoch, RUNNING, self.lease.run, self.lease.epoch - 1)
-        again = "epoch=?, status=?, resumed=resumed+1, ended=null, duration_ms=null, result=null"
+        now = time.time()
+        values = (self.lease.epoch, RUNNING, QUEUED, now, self.lease.run, self.lease.epoch - 1)
+        again = """epoch=?, status=?, resumed=resumed+1, ended=null, duration_ms=null, result=null,
+        started=case when status=? then ? else started end"""
         statement = f"update run set {again} where id=? and epoch=?"
         if db.execute(statement, values).rowcount != 1:
-            raise JournalError(f"another process has taken over run {self.lease.run} now")
+            raise CarriedError(f"another process has taken over run {self.lease.run} now")
 
     def complete(self, workflow: Mapping[str, Any]) -> None:
         """Keep the whole of a plan that has grown, in place of what it began with."""
@@ -126,6 +129,13 @@ class KeptRun:
         self.claim.end(is_kept=error is None)
         if error is not None:
             raise error
+
+    async def leave(self) -> None:
+        """Let another process go on with the run as it is now; nothing more is kept of it here."""
+        self.claim.free()
+        await self._writer.flush()
+        if self.lease.error is None:
+            self.lease.error = JournalError(f"run {self.lease.run} is left to another process")
 
     async def forget(self) -> None:
         """Delete all that is kept of it; returns when that is durable."""

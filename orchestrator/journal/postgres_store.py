@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from orchestrator.documents.encode import to_json
-from orchestrator.errors import JournalError
+from orchestrator.errors import CarriedError, JournalError
 from orchestrator.journal.live import FRESH_S, document_of
 from orchestrator.journal.location import Address
 from orchestrator.journal.postgres import (
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.journal.writer import Lease, Writer
 
 # A process that is silent for so long is frozen or cut off: its runs may be taken over.
-SILENT_S = 9.0
+SILENT_S = 8.0
 MAX_IDLE = 2  # connections that are kept for who reads next
 _ALIVE = f"is_alive(process, beat, {SILENT_S})"
 _CLAIM = """insert into carrier(run, process, owner, began, beat)
@@ -83,7 +83,7 @@ class PostgresClaim:
             values = run, self._session.process, _owner(), elapsed_s
             if db.execute(_TAKE, values).rowcount == 0:
                 (owner,) = db.execute("select owner from carrier where run=?", (run,)).fetchone()
-                raise JournalError(f"run {run} is carried by another process: {owner}")
+                raise CarriedError(f"run {run} is carried by another process: {owner}")
 
         self._session.call(take, run)
         self._hold()

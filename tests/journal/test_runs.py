@@ -233,3 +233,22 @@ async def test_a_question_of_finally_has_its_whole_limit_after_a_pause(
         person.later = "nothing"
         async with orchestrator.resume("last") as run:
             assert (await run.execute()).status == "success"
+
+
+async def test_a_run_that_is_queued_begins_when_somebody_resumes_it(journal: Location) -> None:
+    flow = {"tasks": [{"id": "a", "value": 1}]}
+    async with Orchestrator({}, journal=Journal(journal, keep_runs=1)) as orchestrator:
+        first, second = [await orchestrator.queue(flow) for _ in range(2)]
+        (queued, _) = runs(journal, status="queued")
+        assert (queued.id, queued.resumed, queued.ended) == (second, 0, None)
+        async with orchestrator.resume(first) as run:
+            assert (await run.execute()).resumed == 0
+        assert (await orchestrator.end(second)).status == "cancelled"
+        assert {run.id: (run.status, run.resumed) for run in runs(journal)} == {
+            first: ("success", 0),
+            second: ("cancelled", 0),
+        }
+        await orchestrator.queue(flow)
+        assert [run.status for run in runs(journal)] == ["queued", "cancelled", "success"]
+        await orchestrator.queue(flow)
+    assert [run.status for run in runs(journal)] == ["queued", "queued"]

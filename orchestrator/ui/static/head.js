@@ -5,6 +5,7 @@ import { counted, el } from "./dom.js";
 // What can be done with a run that does not go on, but for its buttons.
 export const HINTS = {
   interrupted: "No process carries this run any more. Resume goes on with it: what has settled is not called again.",
+  queued: "A worker begins it: orchestrator worker.",
   paused: "It waits for answers, and no process carries it: it goes on here when the last one is given.",
 };
 

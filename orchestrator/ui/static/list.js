@@ -3,7 +3,7 @@
 import { Stream, get } from "./api.js";
 import { ago, chip, el, show, stamp, toast, took } from "./dom.js";
 
-const STATES = ["running", "paused", "interrupted", "success", "partial", "failed", "cancelled"];
+const STATES = ["queued", "running", "paused", "interrupted", "success", "partial", "failed", "cancelled"];
 
 export function list(main, parts, query) {
   const page = new List(main, query);

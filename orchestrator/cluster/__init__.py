@@ -1,0 +1,13 @@
+"""Whole runs on several machines: a queue hands them to workers, which carry them as any process.
+
+Rule: a run is carried by the engine and kept in the journal as everywhere; the queue knows only
+its id. Nothing else imports DBOS.
+
+- `worker` carries the runs that are submitted to a journal, and takes over those of workers that
+  are gone.
+- `dispatch` is the queue, DBOS on PostgreSQL.
+"""
+
+from __future__ import annotations
+
+__all__ = ["dispatch", "worker"]
