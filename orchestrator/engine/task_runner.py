@@ -84,6 +84,7 @@ class TaskRunner:
         self._jobs: dict[str, TaskState] = {}
         self._cancelled_early: dict[str, str] = {}
         self._priorities: Mapping[str, float] = {}
+        self._last = 0.0  # of tasks that have none
         self._carry = self._carry_out  # one bound method for all tasks that wait
 
     @property
@@ -143,6 +144,7 @@ class TaskRunner:
         """
         where = {"is_inside": self._outer is not None, "grows": self.growing is not None}
         self._priorities = self.shared.priorities_of(self._plan, self.schedule, **where)
+        self._last = self._priorities.get(OTHERS, 0.0)
         try:
             if await self._main.run(self._run_tasks(on_generation)):
                 self.note_end()
@@ -197,8 +199,7 @@ class TaskRunner:
             then(task_id)
             return
         task = self._plan.tasks[task_id]
-        first = self._priorities.get(task_id, self._priorities.get(OTHERS, 0.0))
-        priority: Priority = (first, task.index)
+        priority: Priority = (self._priorities.get(task_id, self._last), task.index)
         job = TaskState(task, priority)
         if self._outer is not None:
             job.priority, job.within = (*self._priority, *priority), self.emitter.within

@@ -187,19 +187,26 @@ class TaskState:
         """Its outcome if the run ends now, and this is that of tasks that have not begun."""
         if isinstance(not_begun, Waiting):
             return self.waiting(zero)
-        return self.cancelled(not_begun.reason, zero)
+        return self.cancelled(not_begun.reason + self._failed_before(), zero)
+
+    def _failed_before(self) -> str:
+        """How the attempt failed that another was to follow, to be added to why none does."""
+        calls: dict[int | None, Attempt | None] = {None: self.fallback or self.attempt}
+        calls.update((self.in_flight or {}).items())
+        for item, attempt in calls.items():
+            if attempt is not None and (error := attempt.failed_before) is not None:
+                of = "" if item is None else f" of item {item}"
+                message = cut(error.message, MAX_MESSAGE)
+                return f"; the attempt before{of} failed: {error.kind}: {message}"
+        return ""
 
     def cancelled(self, reason: str, zero: float) -> Cancelled:
         """The outcome of the task if it is cancelled now; its items end, and their outputs stay."""
         if self.items is None:
-            return Cancelled(_with_failure(reason, self.fallback or self.attempt))
+            return Cancelled(reason)
         cancelled = Cancelled("its task was ended")
-        under_way = self.in_flight or {}
-        for position, attempt in under_way.items():
+        for position, attempt in (self.in_flight or {}).items():
             self.items[position] = ended(position, attempt, cancelled, zero)
-        failed = next((n for n, each in under_way.items() if each.failed_before is not None), None)
-        if failed is not None:
-            reason = _with_failure(reason, under_way[failed], f" of item {failed}")
         items = [item or ItemResult(n, cancelled) for n, item in enumerate(self.items)]
         self.items, self.in_flight = list(items), None
         return Cancelled(reason, [item.output for item in items])
@@ -242,15 +249,6 @@ class TaskState:
             own[0].tasks if own else None,
             waits=tuple(wait for part in own for wait in part.waits),
         )
-
-
-def _with_failure(reason: str, attempt: Attempt | None, of: str = "") -> str:
-    """Why a call was ended, with the failure that another attempt was to follow."""
-    error = None if attempt is None else attempt.failed_before
-    if error is None:
-        return reason
-    message = cut(error.message, MAX_MESSAGE)
-    return f"{reason}; the attempt before{of} failed: {error.kind}: {message}"
 
 
 def _is_blocked(attempt: Attempt) -> bool:

@@ -160,7 +160,7 @@ LISTED = Tool("it", "echo", {"type": "object"})
 @pytest.mark.parametrize(
     ("before", "now"),
     [
-        ({"command": "npx", "args": ["good"]}, {"command": "npx", "args": ["evil"]}),
+        ({"command": "npx", "args": ["good@1.0.0"]}, {"command": "npx", "args": ["evil@1.0.0"]}),
         ({"command": "good"}, {"command": "evil"}),
         ({"command": "good"}, {"url": "https://example.com/mcp"}),
         ({"url": "https://example.com/mcp"}, {"url": "https://example.org/mcp"}),
