@@ -23,6 +23,7 @@ _orchestrator_values() {
   if [ -z "$ZSH_VERSION" ]; then
     case "$typed" in *[:=]*) head="${typed%"${typed##*[:=]}"}" ;; esac
   fi
+  compopt +o filenames 2>/dev/null  # these are no files, whose "=" would be quoted
   while IFS= read -r word; do
     case "$word" in *[:=]) compopt -o nospace 2>/dev/null ;; esac
     COMPREPLY+=("${word#"$head"}")

@@ -79,6 +79,8 @@ def _bounded() -> Iterator[None]:
 
 
 def _is_plain(word: str) -> bool:
+    if "{" in word and "," in word:  # several words to a shell
+        return False
     return all(_PLAIN.fullmatch(part) for part in word.split("=", 1) if part)
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +17,10 @@ import pytest
 
 from orchestrator import Orchestrator
 from orchestrator.cli import main, proposals
+from orchestrator.cli.call import _with_values
 from orchestrator.cli.proposals import parsed_line, said
-from orchestrator.errors import CallError, ConfigError
+from orchestrator.errors import CallError, ConfigError, InvalidArgumentsError
+from orchestrator.schema.requests import prompt_tool
 from orchestrator.servers.config import Server
 from orchestrator.servers.pool import ServerPool
 from tests.cli.conftest import ROOT
@@ -168,7 +171,7 @@ SCHEMA: Mapping[str, Any] = {
     "properties": {
         "word": True,
         "strict": {"type": "boolean"},
-        "kind": {"enum": ["novel", "play", 3, "two words", "$(reboot)", "x" * 300]},
+        "kind": {"enum": ["novel", "play", 3, "two words", "$(reboot)", "{a,b}", "x" * 300]},
         "count": {"enum": 7},
     },
 }
@@ -230,3 +233,34 @@ def test_what_takes_too_long_ends_without_a_word(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delattr(signal, "setitimer")
     with proposals._bounded():
         pass
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("proposed", "given", "said"),
+    [
+        (["red", "green"], {}, 'no. color can be "red" or "green"'),
+        (["red", "green"], {"color": "gren"}, 'or "green" (did you mean "green"?)'),
+        (["red"], {"color": "red"}, "no"),
+        ([], {}, "no"),
+        ([f"c{number}" for number in range(9)], {"color": 5}, '"c7" or others'),
+        (CallError("timeout", "too slow"), {}, "no"),
+    ],
+)
+@pytest.mark.parametrize("kind", [InvalidArgumentsError, partial(CallError, "protocol_error")])
+async def test_an_error_has_the_values_that_the_server_proposes(
+    proposed: Any, given: dict[str, Any], said: str, kind: Any
+) -> None:
+    async def complete(target: str, name: str, value: str, others: Any) -> list[str]:
+        assert (target, name, value, others) == ("prompt s:p", "color", "", {})
+        if isinstance(proposed, CallError):
+            raise proposed
+        values: list[str] = proposed
+        return values
+
+    orchestrator: Any = SimpleNamespace(complete=complete)
+    tool = prompt_tool("s", {"name": "p", "arguments": [{"name": "color"}]})
+    error = await _with_values(kind("no", tool="p"), orchestrator, "prompt s:p", tool, given)
+    assert isinstance(error, InvalidArgumentsError) is (kind is InvalidArgumentsError)
+    assert str(error).endswith(said)
+    assert error.error.details == {"tool": "p"}
