@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -49,10 +50,14 @@ class Server:
 
     Attributes:
         home: The directory of its data and its socket.
+        port: Its port.
     """
 
     def __init__(self, bin_: Path, home: Path) -> None:
         self._bin, self.home = bin_, home
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
         self._user: dict[str, Any] = {}
         if os.geteuid() == 0:  # it refuses to run as root
             self._user = {"user": "nobody", "group": "nogroup", "extra_groups": []}
@@ -87,11 +92,6 @@ class Server:
     def stop(self, how: str = "immediate") -> None:
         """Stop it."""
         self._run("pg_ctl", "-D", "data", "-m", how, "-w", "stop")
-
-    @property
-    def port(self) -> int:
-        """Its port: one for each process of the tests."""
-        return 20_000 + os.getpid() % 10_000
 
     def _connected(self, database: str) -> Any:
         # The environments of the frameworks lack it, and test no database.

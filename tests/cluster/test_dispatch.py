@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.cluster.dispatch import DbosDispatch, HandedOver
 from orchestrator.journal.location import Address
+from tests.real_servers import until
 
 
 @pytest.fixture
@@ -33,11 +34,8 @@ def test_each_run_is_handed_out_once_and_again_if_it_is_put_again(queue: DbosDis
     queue.start("w1", carry, 2)
     for run in ("r1", "r2", "r1"):
         queue.put(run)
-    while "r2" not in carried or [run for run, _ in queue.taken()] != ["r2"]:
-        pass
-    assert list(queue.taken()) == [("r2", "w1")]
+    until(lambda: carried.count("r1") == 1 and list(queue.taken()) == [("r2", "w1")])
     queue.put_again("r2")
     assert twice.wait(30)
-    while list(queue.taken()):
-        pass
+    until(lambda: not list(queue.taken()))
     assert sorted(carried) == ["r1", "r2", "r2"]

@@ -28,6 +28,7 @@ from orchestrator.journal.writer import Lease, Writer
 from orchestrator.ui import overview
 from tests.journals import ask
 from tests.postgres import PASSWORD, USER, Server
+from tests.real_servers import until
 
 pytestmark = pytest.mark.anyio
 RUN = "insert into run values('r', 'w', 'running', 'run', null, 1, 0, 0.0, null, null, '{}', null)"
@@ -254,8 +255,7 @@ def test_a_process_that_nobody_has_written_to_beats(
     writer, beaten = Writer(database), []
     monkeypatch.setattr(writer.session, "beat", lambda: beaten.append(1))
     writer.open()
-    while len(beaten) < 3:
-        pass
+    until(lambda: len(beaten) >= 3)
     writer.close()
     assert writer.error is None
 
