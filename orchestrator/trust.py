@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.calls.call import Attempt, Call, Caller
 from orchestrator.calls.policy import is_approved
-from orchestrator.documents.text import listed, quoted
+from orchestrator.documents.suggest import nearest
+from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError, Problem
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import Server, ServerTable, TrustedTask
@@ -90,10 +91,13 @@ def _unknown_tasks(workflow: Workflow, servers: Mapping[str, Server]) -> Iterato
     if not (table := answered_for(workflow, servers)):
         return
     known = set(_paths(workflow))
-    if wrong := [quoted(each.task) for each in table if each.task not in known]:
-        what = f"servers.toml has [[trusted]] for {listed(wrong, 5)}, which it does not have"
-        hint = "a task in another one is written as outer/inner"
-        yield Problem("means_nothing", what, hint=hint, severity="warning")
+    for name in dict.fromkeys(each.task for each in table if each.task not in known):
+        message = (
+            f"servers.toml has [[trusted]] for task {quoted(name)} of this workflow, which it "
+        )
+        message += "does not have"
+        near, hint = nearest(name, known), "a task in another one is written as outer/inner"
+        yield Problem("means_nothing", message, "", None, near, hint, "warning")
 
 
 def _paths(workflow: Workflow, within: str = "") -> Iterator[str]:

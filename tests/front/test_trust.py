@@ -151,7 +151,8 @@ async def test_the_operator_answers_for_tasks_by_the_name_of_the_workflow() -> N
         ("untrusted_flow", "error"),
         ("means_nothing", "warning"),
     ]
-    assert '[[trusted]] for "sise", which it does not have' in found[1].message
+    assert 'for task "sise" of this workflow, which it does not have' in found[1].message
+    assert found[1].alternatives == ("size",)
     inner = {"name": "w", "tasks": [{"id": "in", "workflow": FLOW}]}
     async with Orchestrator(world.table(trusted="in/size")) as orchestrator:
         assert await orchestrator.check(inner) == []
