@@ -374,6 +374,12 @@ async def test_the_graph_folds_what_is_alike(journal: Location, monkeypatch: Any
     assert picture.graph(plan, fold=False)["folded"] is True
 
 
+def test_a_node_has_room_for_what_is_said_of_its_items() -> None:
+    tasks = [{"id": "a", "value": 1}, {"id": "b", "for_each": [1], "value": "$ITEM"}]
+    plain, each = picture.graph(Workflow.load({"tasks": tasks}).plan)["nodes"]
+    assert plain["width"] < len(picture.ITEMS) * picture.SMALL < each["width"]
+
+
 async def test_what_comes_is_streamed_from_the_journal(journal: Location) -> None:
     result = await ran(journal, answer=None)
     run = f"runs/{result.run_id}"
