@@ -29,6 +29,8 @@ from orchestrator.engine.spending import Spending
 from orchestrator.errors import TaskError
 from orchestrator.workflow.plan import Plan, TaskPlan
 
+Progress = tuple[float, float | None, str]
+
 
 class Clock:
     """The clock of a run and of all that runs inside it.
@@ -91,6 +93,7 @@ class Emitter:
         within: The tasks that its tasks are inside of, such as `outer[3]/`, or empty.
         clock: The clock of the run.
         trace: What its tasks are traced inside of; None if nothing is traced.
+        progress: What tools have said last of their progress, by the task with its path, and item.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Emitter:
         self._tasks, self._start = plan.tasks, len(within)
         self._reported: set[tuple[str, str]] = set()
         self.trace: Trace | None = None
+        self.progress: dict[tuple[str, int | None], Progress] = {}
         self._traces: dict[str, Trace] = {}  # of the tasks under way
 
     def task_of(self, call: Call) -> TaskPlan:
@@ -162,6 +166,7 @@ class Emitter:
         path = self.within + task
 
         def report(progress: float, total: float | None, message: str) -> None:
+            self.progress[path, item] = progress, total, message
             self.announce(TaskProgress(self.clock.now_ms(), path, item, progress, total, message))
 
         return report

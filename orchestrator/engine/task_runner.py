@@ -6,6 +6,7 @@ Longer than other files: this one class keeps the state of a run, and nothing el
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 
 from orchestrator.calls.call import Call
@@ -99,8 +100,10 @@ class TaskRunner:
 
     def activities(self) -> Iterator[Activity]:
         """Each call that is under way."""
-        zero = self.emitter.clock.zero
-        return (each for job in self._jobs.values() for each in job.activities(zero))
+        zero, said = self.emitter.clock.zero, self.emitter.progress
+        for each in (each for job in self._jobs.values() for each in job.activities(zero)):
+            progress = said.get((each.task, each.item))
+            yield each if progress is None else replace(each, progress=progress)
 
     def items_under_way(self) -> Iterator[tuple[str, tuple[int, int]]]:
         """Of each `for_each` under way, how many items have settled, of how many."""

@@ -38,6 +38,7 @@ class Activity:
         attempt: The number of the attempt, from 1; 0 before the first.
         since_ms: When its first attempt began, milliseconds since the run did; None before that.
         waiting_for: The lock, slot, rate or server that it waits for; empty if it is being made.
+        progress: What its tool has said last: how much, of how much, and a message; None: nothing.
     """
 
     task: str
@@ -46,6 +47,7 @@ class Activity:
     attempt: int
     since_ms: float | None
     waiting_for: str
+    progress: tuple[float, float | None, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +167,8 @@ class TaskState:
 
     def items_under_way(self) -> Iterator[tuple[str, tuple[int, int]]]:
         """How many items have settled, of how many; likewise what is inside of it."""
-        if self.items is not None:
-            settled = len(self.items) - self.items.count(None)
-            yield self.within + self.task.id, (settled, len(self.items))
+        if (items := self.items) is not None:
+            yield self.within + self.task.id, (len(items) - items.count(None), len(items))
         for inside in self.inside:
             yield from inside.items_under_way()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.documents.text import cut
 from orchestrator.journal.location import Location, store_of
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 WATCHED_S = 5.0  # so long after somebody looked it is still written
 FRESH_S = 4.0  # and is so long taken for what the run does now
+MAX_SAID = 200  # characters of what a tool says of its progress
 MOST = 1000  # calls: those that are being made come first
 
 
@@ -65,4 +67,11 @@ def _call(each: Activity) -> dict[str, Any]:
         "attempt": each.attempt,
         "since_ms": since_ms,
         "waiting_for": each.waiting_for,
+        "progress": each.progress and _said(*each.progress),
     }
+
+
+def _said(progress: float, total: float | None, message: str) -> str:
+    """How far a call is, by its tool."""
+    of = "" if total is None else f" of {total:g}"
+    return cut(f"{progress:g}{of} {message}".rstrip(), MAX_SAID)

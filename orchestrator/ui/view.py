@@ -190,6 +190,7 @@ def activity(journal: Location, run: str, within: str) -> dict[str, Any]:
         of_task["waiting" if call["waiting_for"] else "calls"] += 1
         of_task["attempt"] = max(of_task["attempt"], call["attempt"])
         of_task["waiting_for"] = call["waiting_for"]
+        of_task["progress"] = call.get("progress")
         since_ms = call["since_ms"]
         if since_ms is not None:
             begun = of_task["since_ms"]

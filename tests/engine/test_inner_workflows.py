@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from orchestrator.calls.call import Attempt, Call
-from orchestrator.engine.events import Event, TaskSettled, TaskStarted
+from orchestrator.engine.events import Event, Observer, TaskSettled, TaskStarted
 from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
@@ -312,6 +312,28 @@ async def test_its_status_shows_the_calls_inside() -> None:
     flow = Run(workflow(outer()), caller)
     await flow.execute()
     assert states == [[("outer/first", "fake:first")], [("outer/last", "fake:last")]]
+
+
+class Deaf(Observer):
+    """Hears nothing."""
+
+    def on_event(self, event: Event) -> None:
+        """See `Observer`."""
+
+
+async def test_its_status_has_the_progress_that_tools_have_told() -> None:
+    seen: list[Any] = []
+
+    async def caller(call: Call, attempt: Attempt) -> Any:
+        if attempt.on_progress is not None:
+            attempt.on_progress(3.0, 40.0, "three")
+        seen.extend((each.task, each.progress) for each in flow.status().running)
+        return call.arguments
+
+    flow = Run(workflow(outer()), caller, observers=[Deaf()])
+    await flow.execute()
+    told = (3.0, 40.0, "three")
+    assert seen == [("outer/first", told), ("outer/last", told)]
 
 
 async def test_its_status_counts_the_items_that_have_settled_inside_too() -> None:

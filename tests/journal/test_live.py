@@ -37,7 +37,10 @@ def age(path: Path, by_s: float) -> None:
 
 def test_nothing_is_written_unless_somebody_looks(tmp_path: Path) -> None:
     journal = tmp_path / "runs.db"
-    calls = [Activity("a", None, "s:t", 0, None, "a slot"), Activity("b", 2, "s:t", 1, 5.0, "")]
+    calls = [
+        Activity("a", None, "s:t", 0, None, "a slot"),
+        Activity("b", 2, "s:t", 1, 5.0, "", (3.0, 40.0, "s" * 300)),
+    ]
     going: dict[str, tuple[int, int]] = {"b": (1, 5), "a[0]/in": (0, 2)}
     state = RunState(1, 3, tuple(calls), {"calls": 7}, at_ms=9.0, items=going)
     lock = lock_path(journal, "r")
@@ -56,6 +59,9 @@ def test_nothing_is_written_unless_somebody_looks(tmp_path: Path) -> None:
     assert seen is not None
     assert (seen["at_ms"], seen["calls"], seen["by_server"]) == (9.0, 2, {"s": 1})
     assert [(call["task"], call["item"]) for call in seen["running"]] == [("b", 2), ("a", None)]
+    said = seen["running"][0]["progress"]
+    assert (said[:12], len(said)) == ("3 of 40 ssss", 200)
+    assert activity(journal, "r", "")["active"]["b"]["progress"] == said
     assert (seen["left"], seen["items"]) == ({"calls": 7}, {"b": [1, 5], "a[0]/in": [0, 2]})
     at_level = activity(journal, "r", "")
     assert (at_level["items"], at_level["left"]) == ({"b": [1, 5]}, {"calls": 7})

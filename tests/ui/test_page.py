@@ -375,9 +375,9 @@ async def test_the_graph_folds_what_is_alike(journal: Location, monkeypatch: Any
 
 
 def test_a_node_has_room_for_what_is_said_of_its_items() -> None:
-    tasks = [{"id": "a", "value": 1}, {"id": "b", "for_each": [1], "value": "$ITEM"}]
+    tasks = [{"id": "a", "value": 1}, {"id": "b", "for_each": "$OUTPUT[a]", "value": "$ITEM"}]
     plain, each = picture.graph(Workflow.load({"tasks": tasks}).plan)["nodes"]
-    assert plain["width"] < len(picture.ITEMS) * picture.SMALL < each["width"]
+    assert each["width"] > plain["width"] + 60
 
 
 async def test_what_comes_is_streamed_from_the_journal(journal: Location) -> None:

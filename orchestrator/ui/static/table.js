@@ -64,7 +64,7 @@ export class Table extends TaskRows {
     const span = this.spanOf(row);
     const shown = this.stateOf(row);
     const active = row.item ? null : state.active[row.name];
-    const note = known.error?.message || known.reason || (shown === "waiting" && active?.waiting_for && `waits for ${active.waiting_for}`) || state.items(row.item ? "" : row.name);
+    const note = known.error?.message || known.reason || (shown === "waiting" && active?.waiting_for && `waits for ${active.waiting_for}`) || (shown === "running" && !state.each.has(row.name) && active?.progress) || state.items(row.item ? "" : row.name);
     return el(
       "div",
       this.attributes(row),

@@ -84,6 +84,7 @@ export class TaskPanel {
       isGoing && span && ["Began", `${took(span[0])} after the run`],
       isGoing && span && ["So far", took(span[1])],
       found.each && items && ["Items", items],
+      isGoing && !found.each && active?.progress && ["Progress", active.progress],
       known.duration_ms > 0 && ["Took", took(known.duration_ms)],
       known.waited_ms >= 1 && ["Waited", took(known.waited_ms)],
       known.attempts > 0 && ["Attempts", String(known.attempts)],
