@@ -72,7 +72,7 @@ def _of_lock(hold: Hold, resources: Mapping[str, int], at: str, task: str) -> It
     elif (hold.number or 1) <= (most or 1):
         return
     elif most is None:
-        near = nearest(name, [each for each, n in resources.items() if n >= (hold.number or 1)])
+        near = nearest(name, resources)
         message = f"there is 1 of lock {quoted(name)}, got a count of {hold.number}"
         hint = f"write into the servers' file, below [resources]: {name} = {hold.number}"
     else:

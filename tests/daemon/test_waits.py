@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,31 @@ async def test_no_two_commands_wait_for_each_others_locks(tmp_path: Path) -> Non
         two.locks.release("a", who=around_a)
         await until(lambda: not kept.host.locks._named)
         assert repr(one.locks) == repr(two.locks) == "Locks([])"
+
+
+async def test_each_command_counts_up_to_what_its_own_file_says(tmp_path: Path) -> None:
+    # The file was changed while the pool runs, between two commands.
+    async with warm(tmp_path, faulty()) as kept, kept.pool() as old, kept.pool() as new:
+        old.locks._resources, new.locks._resources = {"gpu": 2}, {"gpu": 3}
+        one, waits = Hold("gpu", number=1), list[str]()
+        for who in (1, 2):
+            await old.locks.acquire(one, who=who, task="")
+        await new.locks.acquire(one, who=3, task="")
+
+        async def want(pool: Any, who: int) -> None:
+            note = partial(waits.append, str(who))
+            await pool.locks.acquire(one, who=who, task="", on_wait=note)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(want, old, 4)
+            await until(lambda: waits == ["4"])
+            group.start_soon(want, new, 5)
+            await until(lambda: waits == ["4", "5"])  # nobody overtakes
+            for pool, who in ((new, 3), (old, 1)):
+                pool.locks.release("gpu", who=who)
+        for pool, who in ((old, 2), (old, 4), (new, 5)):
+            pool.locks.release("gpu", who=who)
+        await until(lambda: not kept.host.locks._named)
 
 
 async def test_a_pool_that_says_nothing_any_more_is_given_up(
