@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from orchestrator.calls.policy import is_approved
-from orchestrator.documents.text import counted, duration, listed, name_of
+from orchestrator.documents.text import counted, duration, listed, name_of, quoted
 from orchestrator.report.forecast import Forecast
+from orchestrator.servers.config import locking_of
 from orchestrator.workflow.budget import amounts
 
 MAX_NAMED = 8
@@ -133,7 +134,12 @@ def _limits(forecast: Forecast) -> Iterator[str]:
         if settings.writes == "serial" and name in writing:
             limits.append("writes one at a time")
         if limits:
-            yield f"{name}: {', '.join(limits)}"
+            of_all = " (of all processes of this machine)" if settings.scope == "host" else ""
+            yield f"{name}: {', '.join(limits)}{of_all}"
+    resources = locking_of(forecast.servers).resources
+    for hold in workflow.plan.locks:
+        if hold.number is not None:
+            yield f"{resources.get(hold.name, 1)} of {quoted(hold.name)} for tasks to hold"
 
 
 def _seconds(seconds: float) -> str:

@@ -15,6 +15,7 @@ from orchestrator.report.forecast import Forecast, TaskForecast
 from orchestrator.report.layout import Box, Layout, lay_out
 from orchestrator.report.plan_text import summary
 from orchestrator.workflow.graph import union
+from orchestrator.workflow.plan import LockPlan
 
 MARGIN = 24.0
 TOP = 66.0
@@ -157,9 +158,13 @@ def _whole(task: TaskForecast) -> str:
         f"calls: {task.calls}" + (f" ({task.calls.why})" if task.calls.why else ""),
         f"depends on: {', '.join(task.task.dependencies)}" if task.task.dependencies else "",
         f"fallback: {task.fallback}" if task.fallback else "",
-        f"locks: {', '.join(written(lock.name) for lock in locks)}" if locks else "",
+        f"locks: {', '.join(map(_lock, locks))}" if locks else "",
     ]
     return "\n".join(cut(line, MAX_NAME) for line in lines if line)
+
+
+def _lock(lock: LockPlan) -> str:
+    return written(lock.name) + (f" ({lock.count})" if lock.count else "")
 
 
 def _width(task: TaskForecast, flat: bool) -> float:

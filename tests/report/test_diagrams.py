@@ -29,7 +29,12 @@ def marked() -> Workflow:
     return workflow(
         {"id": "a", "tool": "s:read"},
         {"id": "b", "tool": "s:write", "depends_on": ["a"], "for_each": [1, 2, 3]},
-        {"id": "c", "tool": "s:drop", "depends_on": ["b"], "locks": ["x"]},
+        {
+            "id": "c",
+            "tool": "s:drop",
+            "depends_on": ["b"],
+            "locks": ["x", {"name": "gpu", "count": 2}],
+        },
         {"id": "d", "tool": "s:odd", "depends_on": ["a"], "fallback": {"tool": "s:odd"}},
         {"id": "e", "tool": "s:write", "depends_on": ["d"], "fallback": {"tool": "s:gone"}},
         {"id": "f", "tool": "s:gone", "when": "OUTPUT[a].x"},
@@ -120,7 +125,7 @@ def test_a_picture_shows_effects_lists_the_critical_path_and_a_legend_of_these()
     ]
     assert len(list(picture.iter(f"{SVG}circle"))) == 2
     titles = {title.text for title in picture.iter(f"{SVG}title")}
-    assert "c\ns:drop\neffects: destructive\ncalls: 1\ndepends on: b\nlocks: x" in titles
+    assert "c\ns:drop\neffects: destructive\ncalls: 1\ndepends on: b\nlocks: x, gpu (2)" in titles
     unknown = texts(drawn(workflow("a")))
     assert unknown[-2:] == ["unknown tool", "critical path"]
 

@@ -259,6 +259,12 @@ def test_servers_start_in_two_waves_and_their_limits_are_shown() -> None:
         "one: 3 in flight, 1 of t in flight, 5/s, writes one at a time"
     ) in text
     assert "unknown tools: b (two:t), b (x:y)" in text
+    counted = workflow({"id": "a", "tool": "one:t", "locks": [{"name": "gpu", "count": 2}]})
+    servers = ServerTable({"one": Server.model_validate({**settings, "scope": "host"})})
+    servers.locking = LockTables(resources={"gpu": 3})
+    text = "\n".join(lines_of(forecast(counted, tools, servers)))
+    assert "writes one at a time (of all processes of this machine)" in text
+    assert '; 3 of "gpu" for tasks to hold' in text
 
 
 def test_an_unknown_server_is_not_started() -> None:
