@@ -15,8 +15,6 @@ from orchestrator.calls.causes import Cause
 from orchestrator.calls.limits import FIRST, AbandonedError, Priority, Slots
 from orchestrator.calls.rates import Rate
 from orchestrator.calls.waits import Wait
-from orchestrator.documents.text import quoted
-from orchestrator.errors import CallError
 from orchestrator.workflow.hold import Hold
 
 OnWait = Callable[[], None]
@@ -148,13 +146,11 @@ class GrantedLocks:
         """Hold it there, too.
 
         Raises:
-            CallError: Others hold it, and a name that comes after it is held around: nobody sees
-                whether those wait for this one.
+            CallError: Others hold it, and this call may not wait.
         """
 
         def note() -> None:
-            if wait.is_late:
-                raise CallError("invalid_arguments", _too_late(wait.name))
+            wait.check()
             if on_wait is not None:
                 on_wait()
 
@@ -165,11 +161,3 @@ class GrantedLocks:
     def release(self, name: str, who: object) -> None:
         """Release it."""
         self._held.pop((name, who)).release()
-
-
-def _too_late(name: str) -> str:
-    return (
-        f"lock {quoted(name)} is held by another process, which may wait for this one: it comes "
-        f"before one that is held around this task; hold {quoted(name)} there, too, or give it a "
-        "name that comes later"
-    )

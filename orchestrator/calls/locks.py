@@ -87,7 +87,8 @@ class Locks:
         place = self._place(hold.name)
         capacity = place._capacity_for(hold)
         is_late, inside = self._is_late(hold.name, place), (who, *self._holders())
-        wait = Wait(hold, capacity, who, task, is_late, inside, run)
+        may_wait = not is_late or self._outermost().wider is None
+        wait = Wait(hold, capacity, who, task, is_late, inside, may_wait, run)
         wider = place._wider(hold.name)
         if wider is not None:
             await place._take_wider(wait, wider, on_wait)
@@ -195,6 +196,9 @@ class Locks:
         if self._around is None or name in self._held:
             return self
         return self._around._place(name)
+
+    def _outermost(self) -> Locks:
+        return self if self._around is None else self._around._outermost()
 
     def _is_late(self, name: str, place: Locks) -> bool:
         """Whether a call around, itself inside the place, holds a name that comes after this."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.calls.limits import AbandonedError
 from orchestrator.documents.text import quoted
+from orchestrator.errors import CallError
 from orchestrator.workflow.hold import Hold
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Wait:
         who: The key of the call, and `task` its task, with those that it is inside of.
         is_late: Whether a name that comes after this one is held around it.
         inside: The call, and those around it: none of them ends before it does.
+        may_wait: Whether it may wait at all: a late one may not where locks hold for processes that
+            know nothing of each other, since nobody would see a circle.
         run: The id of its run, and `process` the number of its process; 0 is this one.
         since: Since when it waits, or holds it, on anyio's clock.
         circle: Why its wait would never end; empty as long as it may wait.
@@ -37,6 +40,7 @@ class Wait:
     task: str
     is_late: bool
     inside: tuple[object, ...]
+    may_wait: bool = True
     run: str = ""
     process: int = 0
     since: float = 0.0
@@ -47,6 +51,17 @@ class Wait:
     def name(self) -> str:
         """The name of the lock."""
         return self.hold.name
+
+    def check(self) -> None:
+        """Raise a CallError if it may not wait."""
+        if not self.may_wait:
+            name = quoted(self.name)
+            raise CallError(
+                "invalid_arguments",
+                f"lock {name} is not free, and those who hold it may wait for this task: it comes "
+                "before a lock that is held around this task, which is too late where locks hold "
+                f"for the whole machine; hold {name} there, too, or give it a name that is later",
+            )
 
 
 class Waits:
@@ -62,7 +77,9 @@ class Waits:
 
         Raises:
             AbandonedError: That is this one.
+            CallError: It may not wait.
         """
+        wait.check()
         self._late += wait.is_late
         for each in wait.inside:
             self._of[each][wait] = None

@@ -228,9 +228,9 @@ class Guest:
         """Hold a name for a task, until it is done."""
         locks, hold = self._host.locks, Hold(*request["hold"])
         inside = tuple((self, each) for each in request["inside"])  # the first is the call itself
-        of_call = request["task"], request["late"], inside, request["run"], self._process
+        of_call = request["task"], request["late"], inside, request["may_wait"], request["run"]
         note = partial(self._note, request["id"])
-        wait = Wait(hold, request["capacity"], inside[0], *of_call)
+        wait = Wait(hold, request["capacity"], inside[0], *of_call, self._process)
         await locks.take(wait, on_wait=partial(note, waiting=hold.name))
         try:
             note(granted=True)

@@ -162,7 +162,7 @@ class _Beyond:
     async def acquire(self, wait: Wait, *, on_wait: OnWait) -> None:
         """Hold a name there; nothing if the pool has ended."""
         given = {"hold": wait.hold, "capacity": wait.capacity, "run": wait.run}
-        given |= {"task": wait.task, "late": wait.is_late}
+        given |= {"task": wait.task, "late": wait.is_late, "may_wait": wait.may_wait}
         # Calls that are alive differ in it, and only those are compared.
         inside = [id(each) for each in wait.inside]
         try:

@@ -15,7 +15,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from orchestrator.documents.threads import in_thread
 
-PROTOCOL = 5
+PROTOCOL = 6
 # A message of so many bytes is read and written in a thread: the event loop goes on.
 LARGE = 256 * 1024
 _LENGTH = struct.Struct("!Q")

@@ -10,11 +10,13 @@ import anyio
 import pytest
 
 from orchestrator import Orchestrator
+from orchestrator.calls.grants import GrantedLocks
 from orchestrator.calls.locks import Locks
 from orchestrator.daemon import connection
 from orchestrator.daemon.guest import Guest
 from orchestrator.engine.events import TaskWaiting
 from orchestrator.errors import CallError
+from orchestrator.sharing.machine import Machine
 from orchestrator.workflow.hold import Hold
 from tests.daemon.pools import faulty, until, warm
 
@@ -67,6 +69,23 @@ async def test_no_two_commands_wait_for_each_others_locks(tmp_path: Path) -> Non
         two.locks.release("a", who=around_a)
         await until(lambda: not kept.host.locks._named)
         assert repr(one.locks) == repr(two.locks) == "Locks([])"
+
+
+async def test_where_locks_hold_for_the_machine_too_a_late_one_is_not_waited_for(
+    tmp_path: Path,
+) -> None:
+    async with warm(tmp_path, faulty()) as kept, kept.pool() as one, kept.pool() as two:
+        two.locks.wider = GrantedLocks(Machine(tmp_path), lambda name: name == "z")
+        await one.locks.acquire(Hold("a"), who=1, task="")
+        await two.locks.acquire(Hold("x"), who=2, task="")
+        inside = Locks([Hold("x")], two.locks, 2)
+        with pytest.raises(CallError, match='lock "a" is not free, and those who hold it may wait'):
+            await inside.acquire(Hold("a"), who=3, task="")
+        one.locks.release("a", who=1)
+        await until(lambda: "a" not in kept.host.locks._named)
+        await inside.acquire(Hold("a"), who=3, task="")
+        inside.release("a", who=3)
+        two.locks.release("x", who=2)
 
 
 async def test_each_command_counts_up_to_what_its_own_file_says(tmp_path: Path) -> None:

@@ -299,7 +299,7 @@ async def test_tasks_hold_locks_here_and_then_for_the_machine(tmp_path: Path) ->
         await until(lambda: waits == ["b"])
         # A name out of order is refused where nobody could see a circle.
         late = Locks([Hold("zoo")], Locks([Hold("own")], two, "b"), "b")
-        with pytest.raises(CallError, match='lock "gpu" is held by another process, which may'):
+        with pytest.raises(CallError, match='lock "gpu" is not free, and those who hold it may'):
             await late.acquire(Hold("gpu", number=1), who="c", task="b/c")
         one.release("gpu", who="a")
     with anyio.move_on_after(1):
