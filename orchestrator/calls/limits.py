@@ -101,7 +101,7 @@ class Slots:
         return self._served(Waiter(weight), priority, who, group)
 
     async def _served(self, waiter: Waiter, priority: Priority, who: object, group: object) -> bool:
-        refused, is_late = self._refused, not self._fits(waiter)
+        refused, is_late = self._refused, self._held + waiter.weight > self.limit
         self._queue(waiter, priority, who, group)
         try:
             while not waiter.served:
@@ -165,13 +165,9 @@ class Slots:
         """Wake the first waiter, if it can be served, to serve the queue."""
         if self._giver is None and self._queues:
             first = self._first()
-            if first is not None and self._fits(first):
+            if first is not None and self._held + first.weight <= self.limit:
                 self._giver = first
                 first.wake()
-
-    def _fits(self, entry: Entry) -> bool:
-        """Whether as many are free as an entry wants."""
-        return self._held + entry.weight <= self.limit
 
     def _give(self) -> None:
         self._giver = None
@@ -183,7 +179,7 @@ class Slots:
         first = self._first()
         if first is None:
             return None
-        if not self._fits(first):
+        if self._held + first.weight > self.limit:
             self._refused += 1
             return None
         group, queue = next(iter(self._queues.items()))

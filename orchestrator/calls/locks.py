@@ -233,7 +233,7 @@ def _shown(wait: Wait, now: float) -> dict[str, Any]:
 
 
 # Who holds all of a lock outweighs any number that share it, and one of these any count.
-_SHARE, _ALL = 1 << 30, 1 << 60
+_SHARE, _ALL, _ANY = 1 << 30, 1 << 60, 1 << 62
 
 
 @dataclass(slots=True, eq=False)
@@ -284,9 +284,11 @@ class Lock(Slots):
         """Whether a waiter goes on in the next turn of the event loop."""
         return who in self._waiters and bool(self._waiters[who].served)
 
-    def _fits(self, entry: Entry) -> bool:
-        assert isinstance(entry, _Claim)
-        return entry.fits(self._held)
+    def _first(self) -> Entry | None:
+        # What decides is no number of slots, so there are enough for the first, or none.
+        first = super()._first()
+        self.limit = _ANY if isinstance(first, _Claim) and first.fits(self._held) else 0
+        return first
 
 
 def _claim(wait: Wait) -> _Claim:
