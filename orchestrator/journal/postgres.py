@@ -22,10 +22,10 @@ from orchestrator.journal.store import Rows
 _SETTINGS = {
     "application_name": "orchestrator",
     "connect_timeout": "10",
-    "keepalives_idle": "5",
-    "keepalives_interval": "2",
+    "keepalives_idle": "3",
+    "keepalives_interval": "1",
     "keepalives_count": "3",
-    "tcp_user_timeout": "8000",
+    "tcp_user_timeout": "5000",
 }
 # A process that is frozen in the middle of a transaction does not keep others from its rows.
 _OPTIONS = f"-c search_path={SCHEMA} -c idle_in_transaction_session_timeout=5s -c lock_timeout=15s"

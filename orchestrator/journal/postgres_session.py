@@ -17,7 +17,7 @@ from orchestrator.journal.store import Database
 
 BEAT_S = 1.0
 # Before others may take over what this process carries: it has gone on, or has ended, by then.
-RECONNECT_S = 7.0
+RECONNECT_S = 5.5
 _FIRST_PAUSE_S, _MOST_PAUSE_S = 0.05, 1.0
 _KEYS = 1 << 62  # of locks
 WATCHED_S = 5.0

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.journal.writer import Lease, Writer
 
 # A process that is silent for so long is frozen or cut off: its runs may be taken over.
-SILENT_S = 8.0
+SILENT_S = 6.5
 MAX_IDLE = 2  # connections that are kept for who reads next
 _ALIVE = f"is_alive(process, beat, {SILENT_S})"
 _CLAIM = """insert into carrier(run, process, owner, began, beat)
