@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
+from typing import AnyStr
 
 import anyio
 import httpx2
@@ -87,13 +88,15 @@ class Authorizer:
         """
         return await self._renewed(sent, refusal)
 
-    def hide(self, text: str) -> str:
-        """A text of the server without the tokens that were sent to it."""
+    def hide(self, said: AnyStr) -> AnyStr:
+        """What the server has sent, without the tokens that were sent to it."""
         for forms in self._known.values():
             for form in forms:
-                if form in text:
-                    text = text.replace(form, HIDDEN)
-        return text
+                if isinstance(said, bytes):
+                    said = said.replace(form.encode(), HIDDEN.encode())
+                else:
+                    said = said.replace(form, HIDDEN)
+        return said
 
     async def _renewed(self, sent: str | None, refusal: httpx2.Response | None) -> str:
         async with self._turn, self._store.locked(self.subject):

@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -183,11 +184,14 @@ class LoginStore:
     """
 
     def __init__(self, directory: Path | None = None) -> None:
-        files = Files(directory or default_directory())
-        forced = directory is not None or VARIABLE in os.environ
-        ring = None if forced else keyring()
-        self._files = files
-        self._vault: Vault = files if ring is None else Keyring(ring, files)
+        self._files = Files(directory or default_directory())
+        self._only_files = directory is not None or VARIABLE in os.environ
+
+    @cached_property
+    def _vault(self) -> Vault:
+        """Found when it is first needed: looking for a keyring takes time."""
+        ring = None if self._only_files else keyring()
+        return self._files if ring is None else Keyring(ring, self._files)
 
     @property
     def kind(self) -> str:
@@ -198,6 +202,8 @@ class LoginStore:
 
     def read(self, subject: Subject) -> Login | None:
         """The login of a subject; None if there is none that can be used."""
+        if not self.changes(subject):  # nobody has ever logged in
+            return None
         if (text := self._vault.read(subject.key)) is None:
             return None
         try:

@@ -26,8 +26,11 @@ _UNCOUNTED = (
 # same, and whether a variable says so may differ from one terminal to the next.
 _OF_USER = frozenset({"TERM", "SHELL", "USER", "LOGNAME"})
 _PROXIES = [f"{each}_proxy" for each in ("http", "https", "all", "no")]
-# What decides how a URL is reached.
-_OF_HTTP = (*_PROXIES, *map(str.upper, _PROXIES), "SSL_CERT_FILE", "SSL_CERT_DIR")
+# What decides how a URL is reached, and which logins there are for it.
+_OF_HTTP = (
+    *(*_PROXIES, *map(str.upper, _PROXIES), "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("ORCHESTRATOR_LOGINS", "XDG_STATE_HOME"),
+)
 
 Document = dict[str, Any]
 Hashes = Mapping[str, str]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from contextlib import aclosing
-from typing import Protocol
+from typing import AnyStr, Protocol
 
 import httpx2
 
@@ -54,7 +54,7 @@ class Authorization(Protocol):
             NotAuthorizedError: There is none.
         """
 
-    def hide(self, text: str) -> str:
+    def hide(self, said: AnyStr) -> AnyStr:
         """What the server sent, without the tokens that were sent to it."""
 
 

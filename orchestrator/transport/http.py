@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import aclosing, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Self, TypeGuard
+from typing import AnyStr, Protocol, Self, TypeGuard
 
 import anyio
 import httpx2
@@ -37,19 +36,24 @@ from orchestrator.transport.delivery import (
     too_large,
 )
 from orchestrator.transport.events import EventStream
-from orchestrator.transport.framing import MAX_CONTAINERS, Id, containers
+from orchestrator.transport.framing import Id
+from orchestrator.transport.http_wire import read_whole, retry_after_s
 from orchestrator.transport.messages import Unreadable, memory_of, read
 from orchestrator.transport.parameters import Notify, nothing
 
 logger = logging.getLogger("orchestrator.http")
 
-Hide = Callable[[str], str]
+
+class Hide(Protocol):
+    """Takes out of what a server sends what it must not give back."""
+
+    def __call__(self, said: AnyStr) -> AnyStr: ...
+
 
 # Failures before the request was written: nothing was executed.
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 MAX_ERROR_BODY = 2000
 MAX_ERROR_BYTES = 1_000_000
-LONGEST_RETRY_AFTER_S = 86_400.0
 _CODED = (b"content-encoding", b"content-length", b"transfer-encoding")
 # For a notification to get a connection and its answer; meanwhile the SDK writes nothing else.
 NOTIFICATION_TIMEOUT_S = 2.0
@@ -131,9 +135,9 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
         """The JSON-RPC error in the body, or else one of ours, with the status."""
         body = b""
         with suppress(httpx2.RequestError):  # the status says enough
-            body, _ = await _read(response, MAX_ERROR_BYTES)
+            body, _ = await read_whole(response, MAX_ERROR_BYTES)
         if self.hide is not None:
-            body = self.hide(body.decode(errors="replace")).encode()
+            body = self.hide(body)
         facts = _facts(response)
         facts = replace(facts, had_session=had_session or facts.had_session)
         for found in read(body, asked) if body else ():
@@ -200,12 +204,11 @@ class ContainedTransport(httpx2.AsyncBaseTransport):
 
     async def _whole(self, response: httpx2.Response, asked: Id) -> tuple[Answer, int]:
         """What a body answers to the request, and its size in memory: it can answer no other."""
-        body, size = await _read(response, self.limit, self.heard)
+        body, size = await read_whole(response, self.limit, self.heard)
         if size > self.limit:
             return _error(asked, too_large(size, self.limit)), 0
         if self.hide is not None:
-            text = self.hide(body.decode(errors="surrogateescape"))
-            body = text.encode(errors="surrogateescape")
+            body = self.hide(body)
         answers = [found for found in read(body, asked) if _answers(found)]
         # Of a batch, the one with the right id.
         found = next((each for each in answers if each.id == asked), (*answers, None)[0])
@@ -233,30 +236,6 @@ def plain(response: httpx2.Response) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in response.headers.raw if name.lower() not in _CODED]
 
 
-async def _read(
-    response: httpx2.Response, limit: int, heard: Notify = nothing
-) -> tuple[bytes, int]:
-    """The decoded body and its size; of one over a limit, a part and the least it can be."""
-    headers = response.headers
-    announced = headers.get("content-length", "")
-    parts: list[bytes] = []
-    size = held = 0
-    try:
-        if "content-encoding" not in headers and announced.isdecimal() and int(announced) > limit:
-            return b"", int(announced)
-        async with aclosing(response.aiter_bytes()) as chunks:
-            async for chunk in chunks:
-                heard()
-                parts.append(chunk)
-                size += len(chunk)
-                held += containers(chunk)
-                if size > limit or held > MAX_CONTAINERS:
-                    break
-    finally:
-        await response.aclose()
-    return b"".join(parts), size
-
-
 def _facts(response: httpx2.Response) -> Facts:
     return Facts(
         http_status=response.status_code,
@@ -281,17 +260,6 @@ def _with_facts(answer: Answer, facts: Facts) -> Answer:
 
 def _error(asked: Id | None, error: ErrorData) -> JSONRPCError:
     return JSONRPCError(jsonrpc="2.0", id=asked, error=error)
-
-
-def retry_after_s(value: str, now: datetime) -> float | None:
-    """`Retry-After` (RFC 9110, section 10.2.3) as seconds from now; None if it is none."""
-    if value.strip().isdecimal():
-        return min(float(value), LONGEST_RETRY_AFTER_S)
-    with suppress(ValueError, OverflowError):
-        at = parsedate_to_datetime(value)
-        wait_s = (at if at.tzinfo else at.replace(tzinfo=UTC)) - now
-        return min(max(0.0, wait_s.total_seconds()), LONGEST_RETRY_AFTER_S)
-    return None
 
 
 class _ContainedStream(httpx2.AsyncByteStream):

@@ -1,4 +1,4 @@
-"""What is sent over HTTP, through which proxy, and how often a stream is opened again.
+"""What is sent and read over HTTP, through which proxy, and how often a stream is opened again.
 
 The SDK follows redirects within the origin of a server, and reads their bodies without a limit. It
 opens a stream of events again as soon as the server says, which can be at once, and without end.
@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
 import httpx2
+
+from orchestrator.transport.framing import MAX_CONTAINERS, containers
+from orchestrator.transport.parameters import Notify, nothing
 
 # How long after the end of one stream of events the next is opened, at the least; twice as long for
 # each stream that ends sooner than the longest pause.
@@ -20,6 +25,7 @@ REOPEN_S = 1.0
 LONGEST_REOPEN_S = 8.0
 # For the rest of a body that nobody reads, so that the connection can be used again.
 DRAIN_S = 0.1
+LONGEST_RETRY_AFTER_S = 86_400.0
 # Statuses that a proxy answers with, rather than the server behind it.
 _OF_PROXIES = (407, 502, 503, 504)
 OF_BODIES = ("content-encoding", "content-length", "transfer-encoding")
@@ -177,3 +183,38 @@ def _networks(exempt: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network
         with suppress(ValueError):
             found.append(ipaddress.ip_network(entry.strip().strip("[]"), strict=False))
     return found
+
+
+async def read_whole(
+    response: httpx2.Response, limit: int, heard: Notify = nothing
+) -> tuple[bytes, int]:
+    """The decoded body and its size; of one over a limit, a part and the least it can be."""
+    headers = response.headers
+    announced = headers.get("content-length", "")
+    parts: list[bytes] = []
+    size = held = 0
+    try:
+        if "content-encoding" not in headers and announced.isdecimal() and int(announced) > limit:
+            return b"", int(announced)
+        async with aclosing(response.aiter_bytes()) as chunks:
+            async for chunk in chunks:
+                heard()
+                parts.append(chunk)
+                size += len(chunk)
+                held += containers(chunk)
+                if size > limit or held > MAX_CONTAINERS:
+                    break
+    finally:
+        await response.aclose()
+    return b"".join(parts), size
+
+
+def retry_after_s(value: str, now: datetime) -> float | None:
+    """`Retry-After` (RFC 9110, section 10.2.3) as seconds from now; None if it is none."""
+    if value.strip().isdecimal():
+        return min(float(value), LONGEST_RETRY_AFTER_S)
+    with suppress(ValueError, OverflowError):
+        at = parsedate_to_datetime(value)
+        wait_s = (at if at.tzinfo else at.replace(tzinfo=UTC)) - now
+        return min(max(0.0, wait_s.total_seconds()), LONGEST_RETRY_AFTER_S)
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from orchestrator import ConfigError, Server
 from orchestrator.auth.record import Login
 from orchestrator.auth.settings import OAUTH_FIELDS, SECRETS, OAuth, Subject
 from orchestrator.auth.status import LoginStatus
+from orchestrator.daemon.configuration import differing, document_of, hashes_of, server_of
 from orchestrator.servers.config_file import load_config
 from orchestrator.servers.config_source import ConfigSource
 from orchestrator.servers.redaction import OAUTH_SHOWN
@@ -122,6 +124,17 @@ def test_the_line_of_a_mistake_shows_no_secret(tmp_path: Path) -> None:
     assert "hushhush" not in str(caught.value) + repr(
         located(caught.value.problems, path, ConfigSource)
     )
+
+
+def test_a_warm_pool_gets_the_table_and_the_place_of_logins() -> None:
+    how = OAuth(client_id="me", client_secret="hushhush", issuer="https://is.example")
+    server = Server(name="it", url="https://it.example/mcp", oauth=how)
+    document = document_of(server, {"ORCHESTRATOR_LOGINS": "/here", "HOME": "/home"})
+    assert document["inherited"] == {"ORCHESTRATOR_LOGINS": "/here"}
+    assert server_of(json.loads(json.dumps(document))).oauth == how
+    other = document_of(server.model_copy(update={"oauth": OAuth()}), {})
+    found = differing(hashes_of(document, b"key"), hashes_of(other, b"key"))
+    assert sorted(found) == ["ORCHESTRATOR_LOGINS", "oauth"]
 
 
 def test_every_field_of_the_table_is_known_to_be_a_secret_or_none() -> None:

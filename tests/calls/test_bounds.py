@@ -133,7 +133,8 @@ BOUNDS = {
     ("http", "_ContainedStream.aclose", "async for self"): "DRAIN_S",
     ("http_wire", "without_body", "async for response.stream"): "DRAIN_S",
     ("http_wire", "_Reopened.__aiter__", "async for self._inner"): SESSION,
-    ("http", "_read", "async for chunks"): CALLER + "; for notifications NOTIFICATION_TIMEOUT_S",
+    ("http_wire", "read_whole", "async for chunks"): CALLER
+    + "; for notifications NOTIFICATION_TIMEOUT_S",
     (
         "supervisor",
         "Supervisor.open",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import AnyStr
+
 import httpx2
 import pytest
 
@@ -29,8 +31,8 @@ class Tokens:
         self.count += 1
         return f"t{self.count}"
 
-    def hide(self, text: str) -> str:
-        return text
+    def hide(self, said: AnyStr) -> AnyStr:
+        return said
 
 
 class Wire(httpx2.AsyncBaseTransport):

@@ -18,7 +18,7 @@ from mcp.types import JSONRPCResponse, ListToolsResult
 
 from orchestrator import Orchestrator, Server
 from orchestrator.servers import sdk_client, sdk_tools
-from orchestrator.transport import http, messages
+from orchestrator.transport import http_wire, messages
 from orchestrator.transport.base import endpoint_of
 from orchestrator.transport.delivery import Deliveries
 from orchestrator.transport.stderr import StderrTail
@@ -160,7 +160,7 @@ def test_the_collector_rests_while_a_large_message_is_parsed(
 async def test_a_body_of_too_many_containers_is_not_read_to_its_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(http, "MAX_CONTAINERS", 1000)
+    monkeypatch.setattr(http_wire, "MAX_CONTAINERS", 1000)
     sent: list[int] = []
 
     async def parts() -> AsyncIterator[bytes]:
@@ -168,7 +168,7 @@ async def test_a_body_of_too_many_containers_is_not_read_to_its_end(
             sent.append(number)
             yield b"[]," * 300
 
-    body, size = await http._read(httpx2.Response(200, content=parts()), 1_000_000)
+    body, size = await http_wire.read_whole(httpx2.Response(200, content=parts()), 1_000_000)
     assert (len(body), size, len(sent)) == (3600, 3600, 4)
 
 

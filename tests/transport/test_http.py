@@ -22,7 +22,8 @@ from orchestrator import CallError, Orchestrator, Server
 from orchestrator.engine.events import ServerFailed, ServerReady, ServerStarting, TaskStarted
 from orchestrator.servers.config import Protocol
 from orchestrator.transport.delivery import Facts, Parked
-from orchestrator.transport.http import ContainedTransport, retry_after_s
+from orchestrator.transport.http import ContainedTransport
+from orchestrator.transport.http_wire import retry_after_s
 from tests.conftest import EACH_ONCE
 from tests.http_server import HttpServer, Json, answer
 from tests.real_servers import ROOT, TIMEOUT_S, Watch, plan
