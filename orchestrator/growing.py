@@ -1,4 +1,7 @@
-"""A run whose plan is still being written: each task is checked when it comes, and starts."""
+"""A run whose plan is still being written: each task is checked when it comes, and starts.
+
+A few lines longer than other files: the check and the start of a task share what is known so far.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
+from orchestrator.checking import problems_of
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import quoted
@@ -18,7 +22,6 @@ from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.summary import Stop
 from orchestrator.errors import Problem, WorkflowError
-from orchestrator.inspection import problems_of
 from orchestrator.journal.kept_run import KeptRun
 from orchestrator.preflight import check_online, unknown_servers
 from orchestrator.servers.pool import ServerPool

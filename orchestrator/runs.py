@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from anyio import get_cancelled_exc_class, to_thread
 
+from orchestrator.checking import nothing_known
 from orchestrator.durable import (
     carried,
     forked,
@@ -33,7 +34,7 @@ from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
 from orchestrator.errors import JournalError
 from orchestrator.growing import GrowingRun
-from orchestrator.inspection import Inspector, nothing_known
+from orchestrator.inspection import Inspector
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import KeptRun
 from orchestrator.journal.location import Location

@@ -1,4 +1,7 @@
-"""Finds where the values in the arguments of calls came from: results of earlier calls."""
+"""Finds where the values in the arguments of calls came from: results of earlier calls.
+
+A few lines longer than other files: all kinds of origin are weighed against each other.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The journal of a process: the runs that it keeps, and those that it goes on with."""
+"""The journal of a process: the runs that it keeps, and those that it goes on with.
+
+A few lines longer than other files: all of a process shares its one writer, which is opened here.
+"""
 
 from __future__ import annotations
 

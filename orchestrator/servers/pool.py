@@ -1,6 +1,7 @@
 """Session pool: opens, reuses and replaces sessions, and announces what happens to servers.
 
-Each session is owned by a task of its own, so that a server that fails takes nothing with it.
+Each session is owned by a task of its own, so that a server that fails takes nothing with it. A few
+lines longer than other files: whatever is asked of servers is asked of the pool.
 """
 
 from __future__ import annotations

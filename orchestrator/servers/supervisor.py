@@ -1,7 +1,8 @@
 """The sessions of one server: opened before a run, replaced when they end within one.
 
 The pool's own tasks start them, one start at a time, so that a call that gives up waiting stops
-nothing. The circuit breaker decides how soon a start may follow a failure.
+nothing. The circuit breaker decides how soon a start may follow a failure. A few lines longer than
+other files: a session's start and its replacement change the same state.
 """
 
 from __future__ import annotations

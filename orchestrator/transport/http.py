@@ -2,7 +2,8 @@
 
 An exception would cancel the whole session: the SDK raises it in the session's own task group. The
 answers are read here and kept beside the response: the SDK reads only what conforms to the letter,
-and what it is given as JSON could be the server's own.
+and what it is given as JSON could be the server's own. A few lines longer than other files: a
+request, its answer and their failures are one exchange.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What a run follows: the compiled tasks, their graph and its generations, all frozen."""
+"""What a run follows: the compiled tasks, their graph and its generations, all frozen.
+
+A few lines longer than other files: these values are made of each other.
+"""
 
 from __future__ import annotations
 
