@@ -44,7 +44,7 @@ class Authorizer:
         subject: The server.
         store: Where its login is kept.
         forms: All forms in which a text could come back from the server.
-        learn: Is told of each token, in all its forms, for the logs.
+        learn: Receives each token, in all its forms, to keep it out of logs.
         client: Makes a client for requests to issuers.
     """
 

@@ -88,7 +88,7 @@ class Browser:
 
         Args:
             redirect_url: Where the browser is to come back to; None: to any port that is free.
-            show: Is told the link, before a browser is asked to open it.
+            show: Receives the link before a browser opens it.
 
         Raises:
             PortInUseError: The port is not free.

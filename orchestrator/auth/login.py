@@ -136,6 +136,6 @@ async def in_browser(
                     yield browser
                     return
             except PortInUseError:
-                break  # an issuer that minds is told of another one
+                break  # an issuer that checks it gets another one
     async with Browser.listening(wanted, show) as browser:
         yield browser

@@ -18,7 +18,7 @@ class Pasted:
 
     Args:
         redirect_url: Where the browser is sent to; None: to this machine, where nobody listens.
-        show: Is told the link.
+        show: Receives the link.
         read: The next line; empty at the end of the input.
     """
 

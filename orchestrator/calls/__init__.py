@@ -8,7 +8,7 @@ server.
   those that limit the time of a call, and that make it until something is so.
 - `causes`: what a call waits for.
 - `limits`: slots; `rates`: starts in a span of time; `adaptive`: slots whose number adapts.
-- `grants`: limits, rates and locks that others grant, whoever that is.
+- `grants`: limits, rates and locks that something outside of the process grants.
 - `locks`: named locks; `waits`: the calls that wait for them.
 - `tracing`: what an attempt is traced as.
 - `retry`: whether a call is made again, and after how long.

@@ -1,6 +1,6 @@
 """Limits, rates and locks that others grant: the pool, this machine, a database.
 
-Here stands who waits in this process, by priority and in turns; the first of them asks the granter,
+The waiters of this process queue here, by priority and in turns; the first one asks the granter,
 so that each process has one place in the line of all.
 """
 

@@ -145,7 +145,7 @@ class Locks:
         return self.wider if self.wider is not None and self.wider.covers(name) else None
 
     def state(self) -> list[dict[str, Any]]:
-        """The locks that are held, each with its holders, and who waits for it, in order."""
+        """The locks that are held, each with its holders and its waiters, in order."""
         now = anyio.current_time()
         return [
             {
@@ -285,7 +285,7 @@ class Lock(Slots):
         return who in self._waiters and bool(self._waiters[who].served)
 
     def _first(self) -> Entry | None:
-        # What decides is no number of slots, so there are enough for the first, or none.
+        # The number of slots does not decide: there are enough for the first, or none.
         first = super()._first()
         self.limit = _ANY if isinstance(first, _Claim) and first.fits(self._held) else 0
         return first

@@ -33,7 +33,7 @@ OF_POOL: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         {},
     ),
     "locks": (
-        "show who holds the locks of tasks, and who waits for them",
+        "show the holders and the waiters of the locks of tasks",
         "Those that commands share through the warm pool, and those that all processes of this "
         'machine share since the servers\' file says scope = "host".',
         "--servers --json",

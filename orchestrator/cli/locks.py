@@ -1,4 +1,4 @@
-"""`orchestrator locks`: who holds the locks of tasks, and who waits for them."""
+"""`orchestrator locks`: the holders and the waiters of the locks of tasks."""
 
 from __future__ import annotations
 

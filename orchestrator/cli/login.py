@@ -107,7 +107,7 @@ def logout(options: argparse.Namespace) -> int:
 
     async def forget() -> bool:
         store = LoginStore()
-        async with store.locked(subject):  # what is being renewed would be there again
+        async with store.locked(subject):  # a renewal under way would store it again
             return store.remove(subject)
 
     said = "logged out of" if in_event_loop(forget) else "there was no login to"

@@ -103,7 +103,7 @@ class Worker:
         return status
 
     async def _carry(self, run: str) -> str | None:
-        """How a run has ended, whoever has carried it to its end; None if this worker leaves."""
+        """How a run has ended, here or in another process; None if this worker leaves."""
         status = None
         with anyio.CancelScope() as scope:
             self._scopes[scope] = run

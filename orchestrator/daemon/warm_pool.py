@@ -51,7 +51,8 @@ class WarmPool(ServerPool):
         warn: Warn = logger.warning,
     ) -> None:
         self._connection: Connection | None = None
-        self._differing: dict[str, list[str]] = {}  # servers that are not kept, until one is told
+        # How servers differ that are not kept, until a client has shown it.
+        self._differing: dict[str, list[str]] = {}
         self._connect, self._warn = connect, warn
         super().__init__(servers, lock)
         self._hashes = {

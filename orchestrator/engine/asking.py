@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -19,6 +19,20 @@ from orchestrator.engine.settings import Servers
 from orchestrator.errors import CallError
 from orchestrator.expressions.templates import to_text
 from orchestrator.workflow.inner import WORKFLOW
+
+if TYPE_CHECKING:
+    from orchestrator.engine.shared import Shared
+    from orchestrator.workflow.plan import Plan
+
+
+def asking_of(
+    shared: Shared, plan: Plan, emitter: Emitter, on_open: Callable[[Call], None]
+) -> Asking | None:
+    """What asks for the calls of a workflow; None if nobody can be asked, or need be."""
+    if shared.questions is None or not shared.may_ask(plan):
+        return None
+    recorder = shared.settings.recorder
+    return Asking(shared.questions, shared.servers, recorder, emitter, on_open)
 
 
 class Asking:

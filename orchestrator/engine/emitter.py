@@ -26,6 +26,7 @@ from orchestrator.engine.events import (
 from orchestrator.engine.question import Question
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.spending import Spending
+from orchestrator.engine.task_state import Activity
 from orchestrator.errors import TaskError
 from orchestrator.workflow.plan import Plan, TaskPlan
 
@@ -119,6 +120,11 @@ class Emitter:
     def asked(self, question: Question) -> None:
         """Report that a call waits for the answer to a question."""
         self.announce(QuestionAsked(self.clock.now_ms(), question))
+
+    def with_progress(self, activity: Activity) -> Activity:
+        """A call under way, with the progress that its tool told last."""
+        progress = self.progress.get((activity.task, activity.item))
+        return activity if progress is None else replace(activity, progress=progress)
 
     def spent(self, spending: Spending) -> None:
         now_ms = self.clock.now_ms()

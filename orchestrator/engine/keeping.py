@@ -55,7 +55,7 @@ class Ended(Inside):
 def listening(
     servers: Servers, plan: Plan, recorder: Recorder | None, tell: OnEvent
 ) -> Iterator[None]:
-    """Be told of the servers in the block; keep how the tools of a plan are defined once known."""
+    """Listen to the servers in the block; keep how the tools of a plan are defined once known."""
 
     def note() -> None:
         if recorder is not None:

@@ -28,6 +28,12 @@ class Phase:
         # A shield keeps a cancellation from outside away.
         self._scope = anyio.CancelScope(shield=shield)
 
+    @classmethod
+    def of_finally(cls, limit_s: float, began_s: float) -> Phase:
+        """The tasks of `finally`, which nothing ends but their own limit."""
+        late = Stop.late(limit_s, "the tasks of finally reached their limit")
+        return cls([(limit_s, late)], began_s, shield=True)
+
     async def run(self, work: Awaitable[None]) -> bool:
         """Do its work; the limit counts from `began_s` ago. Whether it was ended."""
         with self._scope as scope:

@@ -6,13 +6,12 @@ Longer than other files: this one class keeps the state of a run, and nothing el
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 
 from orchestrator.calls.call import Call
 from orchestrator.calls.limits import Priority
 from orchestrator.calls.worker_pool import Starter
-from orchestrator.engine.asking import Asking
+from orchestrator.engine.asking import asking_of
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.growth import Growing
@@ -75,17 +74,13 @@ class TaskRunner:
         self.own_stop: Stop | None = None  # and not that of what is around it
         has_ended = lambda: self.phase.stop is not None  # noqa: E731  # a method would cost every call
         self.growing: Growing | None = None  # starts the tasks of a plan that grows
-        self._passing: Passing | None = None
-        asking = None
-        if shared.questions is not None and shared.may_ask(self._plan):
-            of_asking = shared.servers, self.recorder, emitter, self._note_question
-            asking, self._passing = Asking(shared.questions, *of_asking), Passing()
+        asking = asking_of(shared, self._plan, emitter, self._note_question)
+        self._passing = None if asking is None else Passing()
         of_calls = emitter, has_ended, partial(run_inside, self), asking
         self.executor = Executor(shared, workflow, settled, *of_calls)
         self._jobs: dict[str, TaskState] = {}
         self._cancelled_early: dict[str, str] = {}
         self._priorities: Mapping[str, float] = {}
-        self._last = 0.0  # of tasks that have none
         self._carry = self._carry_out  # one bound method for all tasks that wait
 
     @property
@@ -100,10 +95,8 @@ class TaskRunner:
 
     def activities(self) -> Iterator[Activity]:
         """Each call that is under way."""
-        zero, said = self.emitter.clock.zero, self.emitter.progress
-        for each in (each for job in self._jobs.values() for each in job.activities(zero)):
-            progress = said.get((each.task, each.item))
-            yield each if progress is None else replace(each, progress=progress)
+        zero, told = self.emitter.clock.zero, self.emitter.with_progress
+        return (told(each) for job in self._jobs.values() for each in job.activities(zero))
 
     def items_under_way(self) -> Iterator[tuple[str, tuple[int, int]]]:
         """Of each `for_each` under way, how many items have settled, of how many."""
@@ -147,7 +140,7 @@ class TaskRunner:
         """
         where = {"is_inside": self._outer is not None, "grows": self.growing is not None}
         self._priorities = self.shared.priorities_of(self._plan, self.schedule, **where)
-        self._last = self._priorities.get(OTHERS, 0.0)
+        self._last = self._priorities.get(OTHERS, 0.0)  # of tasks that have none
         try:
             if await self._main.run(self._run_tasks(on_generation)):
                 self.note_end()
@@ -184,11 +177,10 @@ class TaskRunner:
     async def _run_finally(self, plan: Plan) -> None:
         """Run the tasks of `finally`: what has ended the others does not end these."""
         self.settle_rest(self._plan.graph)
-        began_s, limit_s, now_s = 0.0, self._workflow.finally_timeout_s, self.emitter.clock.now_s
+        began_s, now_s = 0.0, self.emitter.clock.now_s
         if self.recorder is not None:  # no time counts in which no process carries the run
             began_s = now_s - self.recorder.since(f"{self.emitter.within}finally", now_s)
-        late = Stop.late(limit_s, "the tasks of finally reached their limit")
-        self.phase = Phase([(limit_s, late)], began_s, shield=True)
+        self.phase = Phase.of_finally(self._workflow.finally_timeout_s, began_s)
         if self._end_of_all is not None:
             self.phase.end(self._end_of_all)
         if await self.phase.run(self._follow(plan, lambda *_: None)):
@@ -251,8 +243,7 @@ class TaskRunner:
         if self._outer is not None:
             otherwise = self._outer.phase.stop or Stop.cancelled("its task was ended")
         stop = self.phase.why(otherwise)
-        end = self.end if self.phase is self._main else self.phase.end
-        end(stop)
+        (self.end if self.phase is self._main else self.phase.end)(stop)
         return stop
 
     def restore(self) -> None:

@@ -68,7 +68,7 @@ def _moment(db: Database, last: int) -> str:
 
 
 def changes(db: Database, run: str, since: str) -> Changes:
-    """What was written since a moment; all that there is since what is no moment of this file."""
+    """What was written since a moment; everything if the moment is not one of this file."""
     last = _last(db, since)
     # The plus keeps SQLite from reading all records of the run by their key.
     moment, plain = db.sql.moment, db.sql.plain

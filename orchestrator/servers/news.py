@@ -1,6 +1,6 @@
 """What a server says unasked: log messages, and changes of lists and of resources it was asked of.
 
-However often it says so, each resource is told a few times a second at the most, with how often.
+However often a server says so, a resource is announced a few times a second at most, with a count.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from orchestrator.transport.parameters import Notify
 
 logger = logging.getLogger("orchestrator")
 
-# Between two times that news are told; what comes meanwhile is told together.
+# Between two announcements; what comes meanwhile is announced together.
 TELL_PAUSE_S = 0.5
 # Resources that come one after the other are subscribed to together.
 COLLECT_S = 0.05
@@ -71,7 +71,7 @@ class News:
     Args:
         server: The server.
         followed: The resources that its sessions follow; a new one takes over from one that ended.
-        receiver: Is told.
+        receiver: Receives the changes.
         on_tools: Is called when the tools have changed.
     """
 

@@ -1,6 +1,6 @@
 """Packages that a command such as npx or uvx fetches and runs, and whether their version is fixed.
 
-Without a version each start runs whatever was published last, by whoever can publish it.
+Without a version each start runs the latest release, which anybody who can publish may change.
 """
 
 from __future__ import annotations

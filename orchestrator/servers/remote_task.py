@@ -61,7 +61,7 @@ class RemoteTask:
     async def result(self) -> Mapping[str, Any]:
         """Poll until it has ended, and return the result of its call as the server sent it.
 
-        If that is given up, the server is told to cancel the task.
+        If that is given up, the server is asked to cancel the task.
 
         Raises:
             MCPError: The call failed with it, or the session does not reach the server any more:

@@ -44,7 +44,7 @@ END_S = 1.0  # between a call that fails with its connection and the end of that
 class Listener(OnNews, Protocol):
     """Receives what happens to a session, between calls and within."""
 
-    followed: Followed  # the resources whose changes are told
+    followed: Followed  # the resources whose changes are announced
 
     def on_end(self, session: Session) -> None: ...  # unasked; its `failure` says why
     def on_tools(self, session: Session) -> None: ...  # the server has changed its tools

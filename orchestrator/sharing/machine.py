@@ -123,7 +123,7 @@ class Machine:
         return window
 
     def state(self) -> list[dict[str, Any]]:
-        """The locks that are held, each with its holders, and who waits for it, in order."""
+        """The locks that are held, each with its holders and its waiters, in order."""
         found: dict[str, dict[str, Any]] = {}
         before: defaultdict[str, list[str]] = defaultdict(list)
         for entry, about, for_s in self._described():
@@ -166,7 +166,7 @@ class Granted:
         self._is_described = True
 
     def release(self) -> None:
-        """Leave the line: whoever waits behind looks again."""
+        """Leave the line: the waiters behind look again."""
         os.close(self._pipe)
         self._line.path(self._entry).unlink(missing_ok=True)
         if self._is_described:

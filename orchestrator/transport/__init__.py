@@ -5,7 +5,7 @@ wait.
 
 - `base` opens any transport; `stdio`, `process`, `stdin_writer`, `stderr` and `framing` are for
   programs, `http`, `sse`, `http_wire` and `http_client` for URLs.
-- `authorization` sends tokens, which whoever has them gives it.
+- `authorization` sends tokens; its caller provides them.
 - `delivery` tells whether a request was written; `handshake` watches the first ones.
 """
 

@@ -76,7 +76,7 @@ class SseTransport(ContainedTransport):
 
         Raises:
             MCPError: The stream cannot be opened; its data are `Facts`.
-            NoConnectionError: What was answered is no stream of this protocol.
+            NoConnectionError: The answer is not a stream of this protocol.
         """
         if request.method == "GET":
             return await self._open(request)
