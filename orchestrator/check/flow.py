@@ -2,8 +2,9 @@
 
 Whatever a call of an untrusted server gives is the words of strangers: outputs, items and errors.
 They go on wherever a reference reads them, also through a tool of another server, which may give
-them back. Conditions (`when`, `run_if`, `item_when`, `until`) decide whether something happens and
-carry no data, and the answer to `ask` is the word of a person.
+them back. `when` and `run_if` decide whether something happens and carry no data; `item_when` and
+`until` decide what is in an output, letter by letter if need be, so what they read reaches it. The
+answer to `ask` is the word of a person.
 """
 
 from __future__ import annotations
@@ -152,17 +153,14 @@ class _Flow:
         if policies is PLAIN:
             return answer, error
         local.last = answer
-        texts = [policies.when, policies.item_when, policies.approve]
-        texts += [lock.name for lock in policies.locks]
-        collected = None
-        if policies.repeat is not None:
-            texts += [policies.repeat.until]
-            if policies.repeat.collect is not None:
-                collected = self._read(policies.repeat.collect, local)
+        texts = [policies.when, policies.approve, *(lock.name for lock in policies.locks)]
+        repeat = policies.repeat
+        within = [policies.item_when, *((repeat.until, repeat.collect) if repeat else ())]
+        chosen = [self._read(text, local) for text in within if text is not None]
         # An expression that fails quotes the values that it read.
         read = [self._read(text, local) for text in texts if text is not None]
-        error = shortest([error, *self._to(task, local.item, collected, *read)])
-        outputs, errors = [answer, *self._to(task, local.item, collected)], [error]
+        error = shortest([error, *self._to(task, local.item, *chosen, *read)])
+        outputs, errors = [answer, *self._to(task, local.item, *chosen)], [error]
         for name in ("item_fallback", "fallback"):
             if (fallback := getattr(policies, name)) is not None:
                 own = _Local(local.lists if name == "item_fallback" else {}, shortest(errors))

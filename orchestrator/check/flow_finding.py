@@ -41,7 +41,9 @@ def flow_finding(task: TaskPlan, target: CallTemplate, field: str, reason: Reaso
     fixes = [f"have a person see the arguments ({approve})"] if target.kind == "tool" else []
     fixes.append("take them from another source")
     if reason.policy.answered_for is not None:
-        fixes.append(_answer_for(way.task, reason.policy.workflow))
+        # A task in the middle may be a check of the words; the call itself never is.
+        middle = way.before.task if way.before is not None and way.before.before else way.task
+        fixes.append(_answer_for(middle, reason.policy.workflow))
     above = (field,) if field else ()
     # The URI of a resource is an argument only for the engine.
     at = (*above, *path[1:]) if field == "read" else (*above, "arguments", *path)

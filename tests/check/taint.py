@@ -121,8 +121,10 @@ def add_task(made: Ways, task: Mapping[str, Any], within: str) -> None:
     for name in ("when", "item_when", "locks", "approve"):
         for node in nodes_in(task.get(name), within, own, condition="when" in name):
             made.ways[node].add(f"{path}#cause")
-    for node in nodes_in(task.get("repeat", {}).get("until"), within, own, condition=True):
-        made.ways[node].add(f"{path}#cause")
+    # Which items, or which turns, are in the output.
+    chosen = [task.get("item_when"), task.get("repeat", {}).get("until")]
+    for node in nodes_in(chosen, within, own, condition=True):
+        made.ways[node] |= {f"{path}#output", f"{path}#cause"}
     for node in nodes_in(task.get("repeat", {}).get("collect"), within, own, condition=True):
         made.ways[node] |= {f"{path}#output", f"{path}#cause"}
     add_own(made, task, within, path, own)

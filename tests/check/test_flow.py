@@ -62,7 +62,7 @@ def test_a_flow_says_what_reaches_what_how_and_what_would_mend_it() -> None:
     assert found.hint == (
         'have a person see the arguments ("approve": true in task "end"), take them from another '
         "source or have the operator answer for a task on this way in servers.toml: [[trusted]] "
-        'workflow = "w", task = "end", because = "..."'
+        'workflow = "w", task = "keep", because = "..."'
     )
 
 
@@ -367,16 +367,33 @@ def test_the_operator_answers_for_a_task_by_its_path() -> None:
 
 
 # Fields that hold no reference.
+def test_what_is_chosen_from_reaches_what_was_chosen() -> None:
+    letters = {"id": "keep", "tool": "s:add", "arguments": {"x": "$ITEM"}, "for_each": ["a", "b"]}
+    end = call({"x": "${join('', OUTPUT[keep])}"})
+    assert ways(GET, letters, end) == []
+    copied = letters | {"item_when": "contains(OUTPUT[get].text, ITEM)"}
+    assert ways(GET, copied, end) == ["get -> keep -> end"]
+    turns = {"id": "keep", "tool": "s:add", "arguments": {"x": 1}}
+    turns["repeat"] = {"until": "length(LAST.all) == length(OUTPUT[get].text)", "collect": "LAST.n"}
+    assert ways(GET, turns, end) == ["get -> keep -> end"]
+
+
 PLAIN_FIELDS = {
     *("run_if", "max_parallel", "critical", "retry", "timeout_resets_on_progress"),
     *("on_item_error", "delay_s", "deadline_s", "end_run", "cache"),
 }
 # Fields that decide whether something is done, name a lock, or are read by a person.
-NO_DATA = {"when", "item_when", "locks", "approve"}
+NO_DATA = {"when", "locks", "approve"}
 
 
 def test_every_field_of_a_task_and_every_root_is_followed_or_known_to_carry_no_data() -> None:
-    followed = {"for_each", "fallback", "item_fallback", "repeat"}  # whose tests are above
+    followed = {
+        "for_each",
+        "item_when",
+        "fallback",
+        "item_fallback",
+        "repeat",
+    }  # whose tests are above
     assert {each.name for each in fields(Policies)} == PLAIN_FIELDS | NO_DATA | followed
     assert {each.name for each in fields(RepeatPlan)} == {
         "until",
