@@ -25,7 +25,7 @@ _PAGE = (
     '<!doctype html><meta charset="utf-8"><title>orchestrator</title>'
     '<body style="font: 16px system-ui; margin: 4em auto; max-width: 32em"><p>{}</p>'
 )
-DONE = "This went to orchestrator. You can close this page and go back to the terminal."
+DONE = "Close this page and go back to the terminal: it says whether you are logged in."
 NOT_OURS = "This is not the answer that orchestrator waits for."
 
 

@@ -53,15 +53,15 @@ class Files:
         """The text; None if there is none, or others could have read or written it."""
         path = self._path(key)
         try:
-            text, mode = path.read_text(encoding="utf-8"), path.stat().st_mode
+            about, text = path.lstat(), path.read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, UnicodeDecodeError) as error:
             logger.warning("a login cannot be read from %s: %s", quoted(str(path), 200), error)
             return None
-        if sys.platform != "win32" and stat.S_IMODE(mode) & 0o077:
-            what = "a login is not used, since others can read its file %s: log in again"
-            logger.warning(what, quoted(str(path), 200))
+        if why := _unsafe(about) or _unsafe(self.directory.stat(), is_directory=True):
+            what = "a login is not used, since %s %s: log in again"
+            logger.warning(what, why, quoted(str(path), 200))
             return None
         return text
 
@@ -111,6 +111,19 @@ class Files:
 
     def _path(self, key: str) -> Path:
         return self.directory / f"{key}.json"
+
+
+def _unsafe(about: os.stat_result, *, is_directory: bool = False) -> str:
+    """Why a file, or its directory, may be known or made by others; empty if it is only ours."""
+    if sys.platform == "win32":
+        return ""
+    if about.st_uid != os.getuid():
+        return f"somebody else owns its {'directory' if is_directory else 'file'}"
+    if is_directory:
+        return "others can write to the directory of" if about.st_mode & 0o022 else ""
+    if not stat.S_ISREG(about.st_mode):
+        return "it is no regular file"
+    return "others can read its file" if about.st_mode & 0o077 else ""
 
 
 class Keyring:

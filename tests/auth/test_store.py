@@ -128,3 +128,26 @@ def test_a_file_that_others_can_read_is_not_used(
     assert "others can read its file" in caplog.text
     store.write(SUBJECT, LOGIN)
     assert store.read(SUBJECT) == LOGIN
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no owner there")
+def test_a_file_that_others_may_have_made_is_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_in(tmp_path)
+    store.write(SUBJECT, LOGIN)
+    [file] = (tmp_path / "logins").glob("*.json")
+    file.parent.chmod(0o777)
+    assert store.read(SUBJECT) is None
+    assert "others can write to the directory of" in caplog.text
+    file.parent.chmod(0o700)
+    file.rename(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    assert store.read(SUBJECT) is None
+    assert "it is no regular file" in caplog.text
+    file.unlink()
+    store.write(SUBJECT, LOGIN)
+    assert store.read(SUBJECT) == LOGIN
+    monkeypatch.setattr("os.getuid", lambda: file.stat().st_uid + 1)
+    assert store.read(SUBJECT) is None
+    assert "somebody else owns its file" in caplog.text
