@@ -144,6 +144,8 @@ def findings(
     flows = flow_findings(workflow, servers, tools, earlier)
     named = [servers[name] for name in workflow.plan.servers if name in servers]
     found += filter(None, map(problems.unpinned_package, named))
+    for server in named if earlier is None else ():
+        found += problems.misspelled_patterns(server, listed.get(server.name, ()))
     return [*found, *flows, *warnings_of(workflow, tools, serial, idle)]
 
 

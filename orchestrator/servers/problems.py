@@ -5,6 +5,7 @@ In all of them `at` is where the name is, as a JSON Pointer, and `task` the task
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,19 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 10  # tools in a hint
 MAX_COMMAND = 200  # characters of a command or URL
+
+
+def misspelled_patterns(server: Server, tools: Iterable[str]) -> Iterator[Problem]:
+    """Patterns of a server that fit no tool of it, but nearly: they hold nothing back."""
+    names = list(tools)
+    for field in ("approve", "sensitive", "deny", "allow"):
+        patterns = getattr(server, field)
+        for pattern in patterns if isinstance(patterns, list) else ():
+            near = nearest(pattern.strip("*?"), names)
+            if near and not any(fnmatch.fnmatchcase(name, pattern) for name in names):
+                where = f"{field} of server {quoted(server.name)} in servers.toml"
+                message = f"{where}: {quoted(pattern)} is no tool of it"
+                yield Problem("means_nothing", message, "", None, near, severity="warning")
 
 
 def unknown_server(

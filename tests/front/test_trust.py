@@ -115,6 +115,25 @@ async def test_a_sensitive_tool_is_found_before_any_server_starts() -> None:
         assert orchestrator.known_tools() == {}
 
 
+async def test_a_pattern_that_misses_its_tool_nearly_is_a_warning() -> None:
+    words: dict[str, Any] = {"sensitive": ["delet", "note*"], "approve": ["lok_*"], "deny": ["zzz"]}
+    flow = {"name": "w", "tasks": [{"id": "a", "tool": "files:size", "arguments": {"path": "p"}}]}
+    async with Orchestrator(World().table(**words)) as orchestrator:
+        found = [each for each in await orchestrator.check(flow) if each.code == "means_nothing"]
+    assert [(each.message, each.alternatives, each.severity) for each in found] == [
+        (
+            'approve of server "files" in servers.toml: "lok_*" is no tool of it',
+            ("look_up",),
+            "warning",
+        ),
+        (
+            'sensitive of server "files" in servers.toml: "delet" is no tool of it',
+            ("delete",),
+            "warning",
+        ),
+    ]
+
+
 async def test_a_lock_says_what_a_tool_declares() -> None:
     world = World()
     async with Orchestrator(world.table()) as orchestrator:
