@@ -86,7 +86,7 @@ def has_provider(signal: str, kind: str) -> bool:
     try:
         provider = getattr(module, f"get_{kind}_provider")()
     except Exception:  # one that a variable names, and that cannot be made
-        logger.exception("OpenTelemetry failed: no provider of %s can be made", signal)
+        logger.exception("OpenTelemetry failed: there is no provider of %s", signal)
         return False
     return not type(provider).__module__.startswith(f"opentelemetry.{signal}")
 
