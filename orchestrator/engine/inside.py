@@ -11,6 +11,7 @@ from orchestrator.calls.call import Attempt, Call
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.settled import Settled
 from orchestrator.engine.summary import output_of
+from orchestrator.workflow.budget import Budget
 from orchestrator.workflow.inputs import with_input_defaults
 from orchestrator.workflow.model import Workflow
 
@@ -62,7 +63,10 @@ def _new_runner(outer: TaskRunner, workflow: Workflow, call: Call, attempt: Atte
         return runner
 
     shared = outer.shared.inside(call, attempt)
-    if (budget := workflow.budget) is not None:
+    budget = workflow.budget
+    if budget is None and workflow.plan.finally_ is not None and shared.spending.is_bounded:
+        budget = Budget()  # which has no limits, and knows when `finally` runs
+    if budget is not None:
         inside = emitter.within, workflow.name
         spending = shared.spending.within(budget, "workflow", tasks, recorder, inside)
         shared = replace(shared, spending=spending)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from typing import Protocol, Self
 
 from orchestrator.engine.phase import Limit
@@ -112,7 +113,8 @@ class Spending:
 
     def begin_call(self) -> bool:
         """Count a call that is about to leave. False: it must not, and what it is part of ends."""
-        counting = [level for level in self._levels() if not level._spender().is_in_finally]
+        # Nothing bounds what `finally` needs, nor does it bound what runs inside of its tasks.
+        counting = list(takewhile(lambda each: not each._spender().is_in_finally, self._levels()))
         for level in counting:
             if level._calls == level.budget.calls:
                 level._needs_more = True

@@ -237,6 +237,22 @@ async def test_a_workflow_inside_has_its_own_budget_and_that_around_it() -> None
     assert (await run_within({"calls": 3}, each)).status == "success"
 
 
+async def test_finally_of_a_workflow_inside_runs_when_the_budget_around_it_is_spent() -> None:
+    last = [{"id": name, "tool": "s:t"} for name in "xyz"]
+    inner = {"tasks": [{"id": "v", "value": 1}], "finally": last}
+    with anyio.fail_after(10):
+        result = await run_within({"calls": 1}, {"id": "o", "workflow": inner})
+    assert result.status == "success"
+    assert result["o"].tasks is not None
+    assert [task.status for task in result["o"].tasks.values()] == ["success"] * 4
+    spends = {**inner, "tasks": [{"id": "v", "tool": "s:t"}, {"id": "w", "tool": "s:t"}]}
+    with anyio.fail_after(10):
+        result = await run_within({"calls": 1}, {"id": "o", "workflow": spends}, "a")
+    assert result.reason == "budget"
+    assert result["o"].tasks is not None
+    assert [result["o"].tasks[name].status for name in "xyz"] == ["success"] * 3
+
+
 @pytest.mark.parametrize(
     ("budget", "says"),
     [
