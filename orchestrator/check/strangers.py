@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, Self
 
+from orchestrator.documents.uris import fits_any, forms_of
 from orchestrator.schema.tool import Tool
 
 _SHOWN = 8  # of the first tasks of a trail, and of the last, in a message
 _PATTERN = re.compile(r"[*?\[]")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]?$")
 
 
 class Asked(Protocol):
@@ -64,10 +65,12 @@ class FlowPolicy:
         """Whether a call is one that the operator names; of a URI the beginning is known."""
         patterns = self.sensitive.get(target.server, ())
         if target.kind != "read":
-            return any(fnmatch.fnmatchcase(target.tool, pattern) for pattern in patterns)
-        known = target.tool.partition("$")[0]
-        starts = (_PATTERN.split(pattern, maxsplit=1)[0] for pattern in patterns)
-        return any(known.startswith(each) or each.startswith(known) for each in starts)
+            return fits_any(target.tool, patterns)
+        # What comes next may complete an escape.
+        known = _ESCAPE.sub("", target.tool.partition("$")[0])
+        starts = [_PATTERN.split(pattern, maxsplit=1)[0].casefold() for pattern in patterns]
+        forms = [form.casefold() for form in forms_of(known)]
+        return any(f.startswith(each) or each.startswith(f) for f in forms for each in starts)
 
 
 class Danger(NamedTuple):

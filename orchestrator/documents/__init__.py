@@ -10,6 +10,7 @@ Rule: nothing here knows of workflows, tools or servers.
 - `collector` and `threads` keep long work from stopping all else.
 - `positions` and `toml_positions` find the line and column of a place.
 - `validation` turns pydantic's errors into problems; `suggest` finds the nearest valid names.
+- `uris` compares names with patterns, a URI in all forms in which it can be written.
 """
 
 from __future__ import annotations
@@ -29,5 +30,6 @@ __all__ = [
     "text",
     "threads",
     "toml_positions",
+    "uris",
     "validation",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.documents.text import quoted
+from orchestrator.documents.uris import fits_all, fits_any
 from orchestrator.engine.events import ServerToolsChanged
 from orchestrator.schema.requests import prompt_tools
 from orchestrator.schema.tool import SAMPLE_KEY, Tool
@@ -178,6 +178,6 @@ def why_no_key(tool: Tool, argument: str) -> str:
 
 
 def is_allowed(server: Server, tool: str) -> bool:
-    """Whether `allow` and `deny` of a server let a tool be called; `deny` wins."""
-    allowed = server.allow is None or any(fnmatch.fnmatchcase(tool, p) for p in server.allow)
-    return allowed and not any(fnmatch.fnmatchcase(tool, pattern) for pattern in server.deny)
+    """Whether `allow` and `deny` of a server let a tool be called or a URI read; `deny` wins."""
+    allowed = server.allow is None or fits_all(tool, server.allow)
+    return allowed and not fits_any(tool, server.deny)
