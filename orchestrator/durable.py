@@ -213,7 +213,7 @@ async def unless_refused(kept: KeptRun) -> AsyncIterator[None]:
     try:
         yield
     except WorkflowError:
-        if not kept.recorder.resumed and not kept.was_queued:
+        if kept.is_new:
             with anyio.CancelScope(shield=True):
                 await kept.forget()
         raise
@@ -223,17 +223,18 @@ async def unless_refused(kept: KeptRun) -> AsyncIterator[None]:
 
 async def keep_unbegun(request: RunRequest, kept: KeptRun) -> None:
     """Keep that a run was cancelled before it began; one that is taken up stays as it was."""
-    if kept.recorder.resumed:
+    if not kept.is_new:
         return
     with anyio.CancelScope(shield=True):
         unseen = replace(request, observers=())
-        run = unseen.run(_never, Servers(), recorder=kept.recorder)
+        run = unseen.run(never, Servers(), recorder=kept.recorder)
         run.cancel("cancelled while its servers started", at_once=True)
         await run.execute()
         await _finish(run, kept)
 
 
-async def _never(call: object, _: object) -> None:
+async def never(call: object, _: object) -> None:
+    """Make no call: of a run that was ended before it began there is none."""
     raise AssertionError(f"{call!r} of a run that did not begin")
 
 

@@ -25,6 +25,7 @@ from orchestrator.cli.streams import hidden, json_text, write_document, write_js
 from orchestrator.client import Orchestrator
 from orchestrator.documents.files import check_writable, unwritable
 from orchestrator.documents.text import quoted
+from orchestrator.durable import never
 from orchestrator.engine.events import Observer
 from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
@@ -147,7 +148,7 @@ class CancellableRun:
             if self.current is None:  # interrupted before the run began: no task is called
                 self.current = Run(
                     self.workflow,
-                    _never,
+                    never,
                     new_settings(),
                     observers=self.observers,
                     made_up={} if self.options.dry_run else None,
@@ -293,7 +294,3 @@ def _print(value: Any) -> bool:
         give_up_stdout(error)
         return isinstance(error, BrokenPipeError)
     return True
-
-
-async def _never(call: object, _: object) -> None:
-    raise AssertionError(f"{call!r} after an interrupt")

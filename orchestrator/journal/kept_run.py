@@ -76,6 +76,11 @@ class KeptRun:
         self.lease, self.was_queued = Lease(run, epoch), False
         self.claim = store_of(writer.location).claim(writer, self.lease)
 
+    @property
+    def is_new(self) -> bool:
+        """Whether it began in this process, and nobody else asks for it."""
+        return not self.recorder.resumed and not self.was_queued
+
     def take_over(self, db: Database) -> None:
         """Make sure that no process before this one writes any more."""
         now = time.time()

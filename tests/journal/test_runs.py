@@ -235,6 +235,24 @@ async def test_a_question_of_finally_has_its_whole_limit_after_a_pause(
             assert (await run.execute()).status == "success"
 
 
+async def test_a_queued_run_that_is_cancelled_while_its_servers_start_can_be_carried_by_others(
+    journal: Location,
+) -> None:
+    def cancel(event: Event) -> None:
+        if isinstance(event, ServerStarting):
+            scope.cancel()
+
+    hangs = faulty("--hang-on-start")
+    async with Orchestrator({"it": hangs}, observers=[cancel], journal=journal) as orchestrator:
+        run_id = await orchestrator.queue(plan(("it:echo", {"value": 1})))
+        with anyio.CancelScope() as scope:
+            async with orchestrator.resume(run_id):
+                raise AssertionError("it must not begin")
+    servers = {"it": faulty()}
+    async with Orchestrator(servers, journal=journal) as again, again.resume(run_id) as run:
+        assert (await run.execute()).status == "success"
+
+
 async def test_a_run_that_is_queued_begins_when_somebody_resumes_it(journal: Location) -> None:
     flow = {"tasks": [{"id": "a", "value": 1}]}
     async with Orchestrator({}, journal=Journal(journal, keep_runs=1)) as orchestrator:
