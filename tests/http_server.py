@@ -47,18 +47,14 @@ class HttpServer:
     @asynccontextmanager
     async def listen(self) -> AsyncIterator[HttpServer]:
         """Serve until the block ends."""
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-        port = listener.extra(SocketAttribute.local_port)
-        self.url = f"http://127.0.0.1:{port}/mcp"
-        async with listener, anyio.create_task_group() as group:
-            group.start_soon(listener.serve, self._serve)
+        async with listening(self._serve) as url:
+            self.url = f"{url}/mcp"
             yield self
-            group.cancel_scope.cancel()
 
     async def _serve(self, stream: SocketStream) -> None:
         async with stream:
             with suppress(*BROKEN):
-                method, headers, message = await _receive(stream)
+                method, _, headers, message = await received(stream)
                 self.methods.append(f"{method} {message.get('method', '')}".strip())
                 self.requests.append(message)
                 asks = method == "POST" and "id" in message
@@ -154,7 +150,24 @@ class HttpServer:
         self.dropped.set()
 
 
-async def _receive(stream: SocketStream) -> tuple[str, dict[str, str], Json]:
+@asynccontextmanager
+async def listening(serve: Callable[[SocketStream], Awaitable[None]]) -> AsyncIterator[str]:
+    """A URL at which connections are served until the block ends."""
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    async with listener, anyio.create_task_group() as group:
+        group.start_soon(listener.serve, serve)
+        yield f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
+        group.cancel_scope.cancel()
+
+
+async def received(stream: SocketStream) -> tuple[str, str, dict[str, str], Json]:
+    """A request: its method, its path, its headers, and what JSON it has."""
+    method, path, headers, body = await received_text(stream)
+    return method, path, headers, json.loads(body) if body else {}
+
+
+async def received_text(stream: SocketStream) -> tuple[str, str, dict[str, str], str]:
+    """The same with its body as a text."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += await stream.receive()
@@ -163,7 +176,8 @@ async def _receive(stream: SocketStream) -> tuple[str, dict[str, str], Json]:
     headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
     while len(body) < int(headers.get("content-length", 0)):
         body += await stream.receive()
-    return first.split()[0], headers, json.loads(body) if body else {}
+    method, path, _ = first.split()
+    return method, path, headers, body.decode()
 
 
 async def answer(

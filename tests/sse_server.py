@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
-from anyio.abc import SocketAttribute, SocketStream
+from anyio.abc import SocketStream
 
-from tests.http_server import BROKEN, Json, answer
+from tests.http_server import BROKEN, Json, answer, listening, received
 
 OPENED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 
@@ -51,17 +51,14 @@ class SseServer:
     @asynccontextmanager
     async def listen(self) -> AsyncIterator[SseServer]:
         """Serve until the block ends."""
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-        self.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/sse"
-        async with listener, anyio.create_task_group() as group:
-            group.start_soon(listener.serve, self._serve)
+        async with listening(self._serve) as url:
+            self.url = f"{url}/sse"
             yield self
-            group.cancel_scope.cancel()
 
     async def _serve(self, socket: SocketStream) -> None:
         async with socket:
             with suppress(*BROKEN):
-                method, path, headers, message = await _receive(socket)
+                method, path, headers, message = await received(socket)
                 self.paths.append(f"{method} {path}")
                 self.headers[method] = headers
                 if method == "GET":
@@ -174,16 +171,3 @@ class SseServer:
         await self._send(stream, event(notice))
         content = [{"type": "text", "text": "x" * size}]
         await self._reply(stream, message, {"content": content})
-
-
-async def _receive(socket: SocketStream) -> tuple[str, str, dict[str, str], Json]:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += await socket.receive()
-    head, _, body = data.partition(b"\r\n\r\n")
-    first, *lines = head.decode().split("\r\n")
-    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-    while len(body) < int(headers.get("content-length", 0)):
-        body += await socket.receive()
-    method, path = first.split()[:2]
-    return method, path, headers, json.loads(body) if body else {}

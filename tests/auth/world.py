@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-import anyio
-from anyio.abc import SocketAttribute, SocketStream
+from anyio.abc import SocketStream
 from mcp.shared.auth import AuthorizationCodeResult
 
 from orchestrator.auth.browser import result_of
 from orchestrator.auth.requests import new_client
 from orchestrator.auth.settings import OAuth, Subject
 from orchestrator.auth.store import LoginStore
-from tests.http_server import BROKEN, LEGACY_PROTOCOL
+from tests.http_server import BROKEN, LEGACY_PROTOCOL, listening, received_text
 
 Json = dict[str, Any]
 Answer = tuple[int, Json | None, dict[str, str]]
@@ -243,36 +242,19 @@ def _basic(request: Request) -> dict[str, str]:
 @asynccontextmanager
 async def served(answer: Callable[[Request], Any]) -> AsyncIterator[str]:
     """A URL at which requests are answered while the block lasts."""
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
 
     async def serve(stream: SocketStream) -> None:
         async with stream:
             with suppress(*BROKEN):
-                status, body, headers = await answer(await _received(stream))
+                status, body, headers = await answer(Request(*await received_text(stream)))
                 text = "" if body is None else json.dumps(body)
                 lines = {"content-type": "application/json", **headers}
                 lines |= {"content-length": str(len(text)), "connection": "close"}
                 head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
                 await stream.send(f"HTTP/1.1 {status} Said\r\n{head}\r\n{text}".encode())
 
-    port = listener.extra(SocketAttribute.local_port)
-    async with listener, anyio.create_task_group() as group:
-        group.start_soon(listener.serve, serve)
-        yield f"http://127.0.0.1:{port}"
-        group.cancel_scope.cancel()
-
-
-async def _received(stream: SocketStream) -> Request:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += await stream.receive()
-    head, _, body = data.partition(b"\r\n\r\n")
-    first, *lines = head.decode().split("\r\n")
-    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-    while len(body) < int(headers.get("content-length", 0)):
-        body += await stream.receive()
-    method, path, _ = first.split()
-    return Request(method, path, headers, body.decode())
+    async with listening(serve) as url:
+        yield url
 
 
 class Visitor:
