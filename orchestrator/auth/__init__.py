@@ -6,7 +6,8 @@ is kept. A token leaves this room only in the requests to the server it is for.
 - `settings` is the table `[servers.NAME.oauth]`, with `checks` of what types do not express.
 - `authorizer` has the tokens of one server: it renews them, once for all calls and processes.
 - `login` logs a person in, who answers in a browser (`browser`) or by pasting (`pasted`).
-- `record` is a login as it is kept, `store` where, `status` what people may see of it.
+- `record` is a login as it is kept, `store` where (in one of the `vaults`), `status` what people
+  may see of it.
 - `flows` drives the providers of the SDK, `requests` sends what they ask for.
 """
 
@@ -22,4 +23,5 @@ __all__ = [
     "settings",
     "status",
     "store",
+    "vaults",
 ]

@@ -23,6 +23,7 @@ from orchestrator.auth.record import Login
 from orchestrator.auth.requests import NewClient, new_client, sent
 from orchestrator.auth.settings import Subject
 from orchestrator.auth.store import LoginStore, in_thread
+from orchestrator.auth.vaults import UnusableLoginError
 from orchestrator.documents.text import cut, visible
 from orchestrator.transport.authorization import NotAuthorizedError
 
@@ -60,6 +61,7 @@ class Authorizer:
         self._store = store or LoginStore()
         self._forms, self._learn, self._client = forms, learn, client
         self._login: Login | None = None
+        self._unusable = ""  # why the login that is kept is none
         self._changes = -1  # of the login, when it was read; before that, none
         self._known: dict[str, tuple[str, ...]] = {}  # the forms of each token
         self._turn = anyio.Lock()
@@ -123,10 +125,15 @@ class Authorizer:
         """
         if self.subject.settings.flow == "client_credentials":
             provider = flows.by_client(self.subject)
+            if self._unusable:  # nobody else's, and the next one needs no person
+                with suppress(OSError):  # then it is kept in memory
+                    await in_thread(self._store.set_aside, self.subject)
+                await self._load()
             await self.keep(await self.obtained(provider, login, refusal or httpx2.Response(401)))
             return
         lacks = refusal is not None and refusal.status_code == 403
-        why = login.ended or "it wants a login"
+        unusable = f"its login cannot be used: {self._unusable}" if self._unusable else ""
+        why = login.ended or unusable or "it wants a login"
         if lacks:
             why = "it wants more rights than its login has"
         elif login.refreshes:
@@ -136,7 +143,8 @@ class Authorizer:
                     await self.keep(login.after(provider.context, time.time()))
                     return
             why = "its login has ended, and cannot be renewed"
-            login = login.model_copy(update={"client": provider.context.client_info})
+            if provider.context.client_info is None:
+                login = login.over(why).without_client(login.client)
         elif login.tokens is not None:
             why = "its login has ended"
         if not lacks:
@@ -176,19 +184,27 @@ class Authorizer:
         return self._login
 
     async def _load(self) -> None:
-        changes = self._store.changes(self.subject)
-        self._take(await in_thread(self._store.read, self.subject))
+        changes, login = self._store.changes(self.subject), None
+        self._unusable = ""
+        try:
+            login = await in_thread(self._store.read, self.subject)
+        except UnusableLoginError as error:
+            self._unusable = str(error)
+        self._take(login)
         self._changes = changes
 
     async def keep(self, login: Login) -> None:
         """Keep a login in place of the one before, by who has the lock of the store.
+
+        One that cannot be used is left as it is.
 
         Raises:
             OSError: It cannot be written; it is used in this process all the same.
         """
         if login != self._login:
             self._take(login)
-            await in_thread(self._store.write, self.subject, login)
+            if not self._unusable:
+                await in_thread(self._store.write, self.subject, login)
 
     def _take(self, login: Login | None) -> None:
         self._login = login

@@ -28,6 +28,7 @@ from orchestrator.documents.text import quoted
 from orchestrator.transport.authorization import NotAuthorizedError, within
 
 OnLink = Callable[[str], Awaitable[None]]
+OnClient = Callable[[OAuthClientInformationFull], Awaitable[None]]
 OnAnswer = Callable[[], Awaitable[AuthorizationCodeResult]]
 
 NAME = "orchestrator"
@@ -41,12 +42,15 @@ logging.getLogger("mcp.client.auth.oauth2").addFilter(lambda _: False)
 
 
 class Kept:
-    """What a provider reads at first, and gives back: nothing is stored before the end."""
+    """What a provider reads at first, and gives back: no token is stored before the end."""
 
     def __init__(
-        self, tokens: OAuthToken | None, client: OAuthClientInformationFull | None
+        self,
+        tokens: OAuthToken | None,
+        client: OAuthClientInformationFull | None,
+        on_client: OnClient | None = None,
     ) -> None:
-        self.tokens, self.client = tokens, client
+        self.tokens, self.client, self._on_client = tokens, client, on_client
 
     async def get_tokens(self) -> OAuthToken | None:
         return self.tokens
@@ -59,6 +63,8 @@ class Kept:
 
     async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
         self.client = client_info
+        if self._on_client is not None:
+            await self._on_client(client_info)
 
 
 def by_person(
@@ -67,8 +73,18 @@ def by_person(
     redirect_url: str | None = None,
     on_link: OnLink | None = None,
     on_answer: OnAnswer | None = None,
+    on_client: OnClient | None = None,
 ) -> OAuthClientProvider:
-    """A provider for a login by a person; without one, it can only refresh."""
+    """A provider for a login by a person; without one, it can only refresh.
+
+    Args:
+        subject: To what.
+        login: That of before.
+        redirect_url: Where the browser is to come back to.
+        on_link: Has a person follow a link.
+        on_answer: What their browser came back with.
+        on_client: Receives a client that was registered, or that describes itself.
+    """
     oauth = subject.settings
     redirects = [AnyUrl(redirect_url or "http://127.0.0.1/callback")]
     client = None if login is None else login.client
@@ -84,7 +100,7 @@ def by_person(
     return OAuthClientProvider(
         subject.url,
         OAuthClientMetadata(client_name=NAME, redirect_uris=redirects, scope=subject.scope),
-        Kept(None if login is None else login.tokens, client),
+        Kept(None if login is None else login.tokens, client, on_client),
         on_link,
         on_answer,
         oauth.client_metadata_url,

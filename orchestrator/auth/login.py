@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 import anyio
 import httpx2
-from mcp.shared.auth import AuthorizationCodeResult
+from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull
 from mcp.types import LATEST_PROTOCOL_VERSION
 
 from orchestrator.auth import flows
@@ -18,12 +19,14 @@ from orchestrator.auth.browser import Browser, PortInUseError
 from orchestrator.auth.record import Login
 from orchestrator.auth.requests import NewClient, new_client, sent
 from orchestrator.auth.settings import Subject
-from orchestrator.auth.store import LoginStore
+from orchestrator.auth.store import LoginStore, in_thread
 from orchestrator.documents.text import quoted
 from orchestrator.transport.authorization import NotAuthorizedError
 
 # For a person to log in.
 PERSON_S = 600.0
+# What issuers say of a client that they do not know, or not any more.
+_UNKNOWN = ("invalid_client", "unauthorized_client")
 _HELLO = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -75,35 +78,64 @@ async def log_in(
         NotAuthorizedError: It failed, and why.
     """
     store = store or LoginStore()
-    authorizer = Authorizer(subject, store, client=client)
-    before = await authorizer.current() or Login(url=subject.url)
+    keeper = _Keeper(subject, store, Authorizer(subject, store, client=client))
+    before = await keeper.authorizer.current() or Login(url=subject.url)
     refusal = await _refusal(subject, client)
     if person is None:
         provider = flows.by_client(subject)
     else:
-        known = _registered(before, person)
-        provider = flows.by_person(subject, known, person.redirect_url, person.open, person.answer)
+        known = before.client_for(person.redirect_url, time.time())
+        provider = flows.by_person(
+            subject,
+            before.model_copy(update={"tokens": None, "client": known}),
+            person.redirect_url,
+            person.open,
+            person.answer,
+            keeper.note_client,
+        )
     with anyio.move_on_after(PERSON_S):
-        login = await authorizer.obtained(provider, before, refusal)
-        async with store.locked(subject):  # or a renewal of the one before could replace it
-            try:
-                await authorizer.keep(login)
-            except OSError as error:
-                what = f"the login cannot be kept in {quoted(store.kind, 200)}: {error}"
-                raise NotAuthorizedError(what) from None
-        return login
+        try:
+            login = await keeper.authorizer.obtained(provider, before, refusal)
+        except NotAuthorizedError as error:
+            if any(said in str(error) for said in _UNKNOWN):
+                client_info = provider.context.client_info
+                await keeper.keep(lambda kept: kept.without_client(client_info))
+            raise
+        return await keeper.keep(
+            lambda kept: login.model_copy(update={"registered": kept.registered})
+        )
     raise NotAuthorizedError(f"nobody logged in within {PERSON_S / 60:g} minutes")
 
 
-def _registered(before: Login, person: Person) -> Login:
-    """The login of before without tokens; without its client too if that has another redirect."""
-    client = before.client
-    if client is not None:
-        # Issuers send a browser only to where they were told.
-        is_known = person.redirect_url in map(str, client.redirect_uris or ())
-        ends_at = client.client_secret_expires_at or float("inf")
-        client = client if is_known and time.time() < ends_at else None
-    return before.model_copy(update={"tokens": None, "client": client})
+@dataclass(frozen=True, slots=True)
+class _Keeper:
+    """Keeps what comes of a login: a registration even if nobody logs in with it."""
+
+    subject: Subject
+    store: LoginStore
+    authorizer: Authorizer
+
+    async def note_client(self, client: OAuthClientInformationFull) -> None:
+        """Keep a registration, to use it again."""
+        if client.client_id != self.subject.settings.client_metadata_url:
+            await self.keep(lambda kept: kept.with_client(client))
+
+    async def keep(self, change: Callable[[Login], Login]) -> Login:
+        """Keep what is made of the login that is kept.
+
+        Raises:
+            NotAuthorizedError: It cannot be written.
+        """
+        async with self.store.locked(self.subject):  # or a renewal could replace it
+            try:
+                await in_thread(self.store.set_aside, self.subject)
+                kept = await self.authorizer.current() or Login(url=self.subject.url)
+                login = change(kept)
+                await self.authorizer.keep(login)
+            except OSError as error:
+                what = f"the login cannot be kept in {quoted(self.store.kind, 200)}: {error}"
+                raise NotAuthorizedError(what) from None
+        return login
 
 
 async def _refusal(subject: Subject, client: NewClient) -> httpx2.Response:
@@ -129,8 +161,8 @@ async def in_browser(
     """
     if (wanted := subject.settings.redirect_url) is None:
         login = await Authorizer(subject, store).current()
-        known = () if login is None or login.client is None else login.client.redirect_uris or ()
-        for url in map(str, known[:1]):
+        known = () if login is None else filter(None, (*login.registered[:1], login.client))
+        for url in [str(url) for client in known for url in (client.redirect_uris or ())[:1]][:1]:
             try:
                 async with Browser.listening(url, show) as browser:
                     yield browser

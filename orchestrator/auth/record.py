@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from mcp.client.auth.oauth2 import OAuthContext
 from mcp.client.auth.utils import issuers_match
@@ -21,6 +21,12 @@ from orchestrator.auth.settings import Subject
 EARLY_S = 30.0
 
 
+# Of what is kept: a login of another version is neither used nor overwritten.
+VERSION = 1
+# Registrations that are kept.
+MAX_CLIENTS = 4
+
+
 class Login(BaseModel):
     """What is known of a login. Its `repr` shows nothing of it.
 
@@ -35,6 +41,9 @@ class Login(BaseModel):
         wanted: The scopes that the server asked for last, as the protocol writes them.
         described_at: Where the server says that `resource` is; empty for where it usually is.
         ended: Why nobody is logged in any more; empty otherwise.
+        registered: Clients that were registered for logins, also for those that failed: the last
+            one first. Each has its issuer and where it sends a browser.
+        version: Of what is kept.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,6 +59,8 @@ class Login(BaseModel):
     wanted: str = ""
     described_at: str = ""
     ended: str = ""
+    registered: tuple[OAuthClientInformationFull, ...] = Field(default=(), repr=False)
+    version: Literal[1] = 1
 
     def __repr__(self) -> str:
         return f"Login({self.url!r})"
@@ -78,6 +89,28 @@ class Login(BaseModel):
         wanted = subject.settings.issuer
         of_issuer = not (wanted and self.issuer) or issuers_match(self.issuer, wanted)
         return self.url == subject.url and of_issuer
+
+    def client_for(self, redirect_url: str, now: float) -> OAuthClientInformationFull | None:
+        """The client that is registered with a URL, as issuers want it; None if there is none."""
+        for client in (*self.registered, *filter(None, [self.client])):
+            is_known = redirect_url in map(str, client.redirect_uris or ())
+            if is_known and now < (client.client_secret_expires_at or float("inf")):
+                return client
+        return None
+
+    def with_client(self, client: OAuthClientInformationFull) -> Self:
+        """The same with a registration; that of the tokens stays, too."""
+        registered = (client, *self.without_client(client).registered)[:MAX_CLIENTS]
+        return self.model_copy(update={"registered": registered})
+
+    def without_client(self, client: OAuthClientInformationFull | None) -> Self:
+        """The same without a registration that the issuer does not know any more."""
+        unknown = None if client is None else client.client_id
+        rest = tuple(each for each in self.registered if each.client_id != unknown)
+        of_tokens = self.client
+        if self.tokens is None and of_tokens is not None and of_tokens.client_id == unknown:
+            of_tokens = None
+        return self.model_copy(update={"registered": rest, "client": of_tokens})
 
     def over(self, why: str) -> Self:
         """The same without tokens: what is left of it makes the next login shorter."""

@@ -2,191 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-import stat
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
 from pydantic import ValidationError
 
-from orchestrator.auth.record import Login
+from orchestrator.auth.record import VERSION, Login
 from orchestrator.auth.settings import Subject
+from orchestrator.auth.vaults import (
+    VARIABLE,
+    Files,
+    Keyring,
+    UnusableLoginError,
+    Vault,
+    default_directory,
+    keyring,
+)
 from orchestrator.documents.file_lock import FileLock
 from orchestrator.documents.text import quoted
 from orchestrator.transport.authorization import NotAuthorizedError
 
 logger = logging.getLogger("orchestrator")
 
-# Names a directory in which logins are kept as files, whatever keyring there is.
-VARIABLE = "ORCHESTRATOR_LOGINS"
-SERVICE = "orchestrator"
 # How long another process may take to renew a token, and how often it is looked whether it has.
 LOCKED_S = 60.0
 LOOK_S = 0.05
 _T = TypeVar("_T")
-
-
-class Vault(Protocol):
-    """Keeps texts by key."""
-
-    def read(self, key: str) -> str | None: ...
-
-    def write(self, key: str, text: str) -> None: ...
-
-    def remove(self, key: str) -> bool: ...
-
-
-class Files:
-    """A file for each text, which only this user can read."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-
-    def read(self, key: str) -> str | None:
-        """The text; None if there is none, or others could have read or written it."""
-        path = self._path(key)
-        try:
-            about, text = path.lstat(), path.read_text(encoding="utf-8")
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, UnicodeDecodeError) as error:
-            logger.warning("a login cannot be read from %s: %s", quoted(str(path), 200), error)
-            return None
-        if why := _unsafe(about) or _unsafe(self.directory.stat(), is_directory=True):
-            what = "a login is not used, since %s %s: log in again"
-            logger.warning(what, why, quoted(str(path), 200))
-            return None
-        return text
-
-    def write(self, key: str, text: str) -> None:
-        """Keep a text in place of the one before, whole or not at all."""
-        path = self._path(key)
-        self._make()
-        beside = path.with_suffix(f".{os.getpid()}")
-        beside.unlink(missing_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        beside.replace(path)
-
-    def remove(self, key: str) -> bool:
-        """Forget a text; whether there was one."""
-        path = self._path(key)
-        if not path.exists():
-            return False
-        path.unlink(missing_ok=True)
-        return True
-
-    def lock(self, key: str) -> FileLock:
-        """What is held while a text is replaced by one that is made of it."""
-        self._make()
-        return FileLock(self.directory / f"{key}.lock")
-
-    def changes(self, key: str) -> int:
-        """How often a text was replaced or removed, wherever it is kept."""
-        try:
-            return (self.directory / f"{key}.lock").stat().st_size
-        except OSError:
-            return 0
-
-    def note_change(self, key: str) -> None:
-        """Count a change: the lock file grows by a byte."""
-        self._make()
-        path = self.directory / f"{key}.lock"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, b".")
-        finally:
-            os.close(descriptor)
-
-    def _make(self) -> None:
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def _path(self, key: str) -> Path:
-        return self.directory / f"{key}.json"
-
-
-def _unsafe(about: os.stat_result, *, is_directory: bool = False) -> str:
-    """Why a file, or its directory, may be known or made by others; empty if it is only ours."""
-    if sys.platform == "win32":
-        return ""
-    if about.st_uid != os.getuid():
-        return f"somebody else owns its {'directory' if is_directory else 'file'}"
-    if is_directory:
-        return "others can write to the directory of" if about.st_mode & 0o022 else ""
-    if not stat.S_ISREG(about.st_mode):
-        return "it is no regular file"
-    return "others can read its file" if about.st_mode & 0o077 else ""
-
-
-class Keyring:
-    """The keyring of the system; what it does not take is kept in files.
-
-    Args:
-        ring: What the library `keyring` has found.
-        files: For what is too long for it, or if it fails.
-    """
-
-    def __init__(self, ring: Any, files: Files) -> None:
-        self._ring, self._files = ring, files
-
-    def read(self, key: str) -> str | None:
-        """The text; None if there is none."""
-        return self._safely(lambda: self._ring.get_password(SERVICE, key)) or self._files.read(key)
-
-    def write(self, key: str, text: str) -> None:
-        """Keep a text in place of the one before."""
-
-        def keep() -> bool:
-            self._ring.set_password(SERVICE, key, text)
-            return True
-
-        if self._safely(keep):
-            self._files.remove(key)
-        else:
-            self._files.write(key, text)
-
-    def remove(self, key: str) -> bool:
-        """Forget a text; whether there was one."""
-        was_there = self.read(key) is not None
-        with suppress(Exception):  # there is none, or it cannot be reached and says nothing either
-            self._ring.delete_password(SERVICE, key)
-        self._files.remove(key)
-        return was_there
-
-    def _safely(self, ask: Any) -> Any:
-        try:
-            return ask()
-        # Each kind of keyring raises what its system does: a bus that is not there, a refusal.
-        except Exception as error:
-            logger.warning("the keyring cannot be used (%s): a file is", type(error).__name__)
-            return None
-
-
-def keyring() -> Any | None:
-    """The keyring of the system; None without the library, or if it has found none."""
-    try:
-        import keyring
-    except ImportError:
-        return None
-    ring = keyring.get_keyring()
-    return ring if getattr(ring, "priority", 0) > 0 else None
-
-
-def default_directory() -> Path:
-    """Where files of logins are."""
-    if given := os.environ.get(VARIABLE):
-        return Path(given)
-    import platformdirs
-
-    return platformdirs.user_state_path("orchestrator", appauthor=False) / "logins"
 
 
 class LoginStore:
@@ -214,18 +63,35 @@ class LoginStore:
         return str(self._files.directory)
 
     def read(self, subject: Subject) -> Login | None:
-        """The login of a subject; None if there is none that can be used."""
-        if not self.changes(subject):  # nobody has ever logged in
-            return None
+        """The login of a subject; None if there is none.
+
+        Raises:
+            UnusableLoginError: There is one that cannot be used, and why.
+        """
+        if not self.changes(subject) and not self._files.has(subject.key):
+            return None  # nobody has ever logged in
         if (text := self._vault.read(subject.key)) is None:
             return None
         try:
             login = Login.model_validate_json(text)
         except ValidationError:  # which would show what is in it
-            what = "the login to server %s is damaged: run orchestrator login %s"
-            logger.warning(what, quoted(subject.name), subject.name)
-            return None
+            what = f"{self._vault.name(subject.key)} {_fault(text)}"
+            raise UnusableLoginError(what) from None
         return login if login.fits(subject) else None
+
+    def set_aside(self, subject: Subject) -> None:
+        """Move a login out of the way that cannot be used, and say where it is; no other one.
+
+        Raises:
+            OSError: It cannot be moved.
+        """
+        try:
+            self.read(subject)
+        except UnusableLoginError as error:
+            aside = self._vault.set_aside(subject.key)
+            self._files.note_change(subject.key)
+            what = "the login to server %s cannot be used: %s. It is kept as %s"
+            logger.warning(what, quoted(subject.name), error, aside)
 
     def write(self, subject: Subject, login: Login) -> None:
         """Keep a login in place of the one before.
@@ -237,7 +103,11 @@ class LoginStore:
         self._files.note_change(subject.key)
 
     def remove(self, subject: Subject) -> bool:
-        """Forget a login, in all processes; whether somebody was logged in."""
+        """Forget a login, in all processes; whether somebody was logged in.
+
+        Raises:
+            UnusableLoginError: There is one that cannot be used; it is not removed.
+        """
         login = self.read(subject)
         if self._vault.remove(subject.key):
             self._files.note_change(subject.key)
@@ -272,6 +142,15 @@ class LoginStore:
         finally:
             if lock is not None:
                 lock.release()
+
+
+def _fault(text: str) -> str:
+    """Why a text is no login."""
+    with suppress(ValueError):
+        match json.loads(text):
+            case {"version": int(version)} if version != VERSION:
+                return f"is of another version of orchestrator ({version})"
+    return "is damaged"
 
 
 async def in_thread(work: Any, *given: Any) -> Any:

@@ -105,12 +105,18 @@ def logout(options: argparse.Namespace) -> int:
     from orchestrator.auth.store import LoginStore
     from orchestrator.cli.signals import in_event_loop
 
+    store = LoginStore()
+
     async def forget() -> bool:
-        store = LoginStore()
         async with store.locked(subject):  # a renewal under way would store it again
+            store.set_aside(subject)
             return store.remove(subject)
 
-    said = "logged out of" if in_event_loop(forget) else "there was no login to"
+    try:
+        said = "logged out of" if in_event_loop(forget) else "there was no login to"
+    except OSError as error:
+        complain(f"the login to server {quoted(subject.name)} cannot be removed: {error}")
+        return FAILED
     print(f"{said} server {quoted(subject.name)}", file=sys.stderr)
     return 0
 

@@ -69,8 +69,12 @@ def _login(server: Server, failure: CallError | None) -> LoginStatus | None:
         return None
     from orchestrator.auth.status import LoginStatus
     from orchestrator.auth.store import LoginStore
+    from orchestrator.auth.vaults import UnusableLoginError
 
-    login = LoginStore().read(server.subject)
+    try:
+        login = LoginStore().read(server.subject)
+    except UnusableLoginError as error:
+        return LoginStatus("logged_out", reason=f"its login cannot be used: {error}")
     wants = failure is not None and failure.error.details.get("login_required")
     if login is None and server.oauth is None and not wants:
         return None

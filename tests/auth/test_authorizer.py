@@ -140,6 +140,23 @@ async def test_who_is_not_logged_in_is_told_how(store: LoginStore) -> None:
     assert kept.wanted == "read"  # for whoever logs in
 
 
+async def test_a_run_leaves_a_login_as_it_is_that_cannot_be_used(
+    store: LoginStore, tmp_path: Path
+) -> None:
+    world = World()
+    async with ready(world, store) as orchestrator:
+        [file] = (tmp_path / "logins").glob("*.json")
+        file.write_text("{")
+        store._files.note_change(world.subject().key)
+        for _ in range(2):
+            with pytest.raises(CallError) as caught:
+                await orchestrator.call("it:echo")
+            assert f'its login cannot be used: "{file}" is damaged' in str(caught.value)
+            assert str(caught.value).endswith("Run: orchestrator login it")
+        assert file.read_text() == "{"
+        assert not list((tmp_path / "logins").glob("*.damaged-*"))
+
+
 async def test_a_server_of_http_sse_asks_for_a_login_too(store: LoginStore) -> None:
     async with World().open() as world:
         old = Server(name="it", url=world.url, transport="sse")
@@ -253,7 +270,9 @@ async def test_a_login_without_a_refresh_token_ends(store: LoginStore) -> None:
             await Authorizer(world.subject(), store).token()
 
 
-async def test_a_client_without_a_person_logs_in_by_itself_and_again(store: LoginStore) -> None:
+async def test_a_client_without_a_person_logs_in_by_itself_and_again(
+    store: LoginStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with World(gives_refresh=False, wants_more={"write": "write"}).open() as world:
         how: dict[str, Any] = {"client_id": "me", "client_secret": SECRET}
         oauth = OAuth(flow="client_credentials", issuer=world.issuer, **how)
@@ -271,6 +290,21 @@ async def test_a_client_without_a_person_logs_in_by_itself_and_again(store: Logi
         store.write(subject, login.model_copy(update={"expires_at": time.time()}))
         assert await Authorizer(subject, store).token() in world.tokens
         assert world.count_of("client_credentials") == 4
+        [file] = (tmp_path / "logins").glob("*.json")
+        file.write_text("{")
+        assert await Authorizer(subject, store).renewed(None, httpx2.Response(401)) in world.tokens
+        assert store.read(subject) is not None
+        [aside] = (tmp_path / "logins").glob("*.damaged-*")
+        assert aside.read_text() == "{"
+        file.write_text("{")
+
+        def fail(_: object) -> None:
+            raise OSError("it is read-only")
+
+        monkeypatch.setattr(store, "set_aside", fail)
+        authorizer = Authorizer(subject, store)
+        assert await authorizer.renewed(None, httpx2.Response(401)) in world.tokens
+        assert file.read_text() == "{"
 
 
 async def test_where_nothing_can_be_written_tokens_are_kept_in_memory(

@@ -31,7 +31,8 @@ OF/2NxApJCzGCEDdfSp6VQO30hyhRANCAAQRWz+jn65BtOMvdyHKcvjBeBSDZH2r
 async def failure(subject: Subject, tmp_path: Path, visitor: Visitor | None = None) -> str:
     with pytest.raises(NotAuthorizedError) as caught:
         await log_in(subject, visitor or Visitor(), store_in(tmp_path))
-    assert store_in(tmp_path).read(subject) is None
+    login = store_in(tmp_path).read(subject)
+    assert login is None or login.tokens is None
     return str(caught.value)
 
 
@@ -72,9 +73,70 @@ async def test_a_client_whose_secret_has_expired_is_registered_again(tmp_path: P
         login = await log_in(world.subject(), Visitor(), store)
         assert login.client is not None
         old = login.client.model_copy(update={"client_secret_expires_at": 1})
-        store.write(world.subject(), login.model_copy(update={"client": old}))
+        update = {"client": old, "registered": (old,)}
+        store.write(world.subject(), login.model_copy(update=update))
         await log_in(world.subject(), Visitor(), store)
         assert world.asked.count("/register") == 2
+
+
+async def test_a_registration_outlives_a_login_that_fails(tmp_path: Path) -> None:
+    async with World(denies="access_denied").open() as world:
+        for _ in range(3):
+            await failure(world.subject(), tmp_path)
+        assert world.asked.count("/register") == 1
+        world.denies = ""
+        login = await log_in(world.subject(), Visitor(), store_in(tmp_path))
+        assert world.asked.count("/register") == 1
+        other, store = Visitor(), store_in(tmp_path)
+        other.redirect_url = "http://127.0.0.1:2/callback"
+        world.denies = "access_denied"
+        with pytest.raises(NotAuthorizedError):
+            await log_in(world.subject(), other, store)
+        kept = store.read(world.subject())
+        assert kept is not None
+        assert (kept.tokens, kept.client) == (login.tokens, login.client)  # still logged in
+        world.denies = ""
+        for visitor in (other, Visitor()):
+            await log_in(world.subject(), visitor, store)
+        assert world.asked.count("/register") == 2
+
+
+async def test_a_registration_that_the_issuer_has_forgotten_is_used_once(tmp_path: Path) -> None:
+    async with World(denies="unauthorized_client").open() as world:
+        await failure(world.subject(), tmp_path)
+        world.denies = ""
+        await log_in(world.subject(), Visitor(), store_in(tmp_path))
+        assert world.asked.count("/register") == 2
+
+
+async def test_registrations_of_an_issuer_go_to_no_other_and_have_a_bound(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    async with World().open() as world:
+        for port in range(1, 7):
+            visitor = Visitor()
+            visitor.redirect_url = f"http://127.0.0.1:{port}/callback"
+            login = await log_in(world.subject(), visitor, store)
+        assert len(login.registered) == 4
+        elsewhere = World()
+        async with elsewhere.open():
+            world.named = elsewhere.issuer
+            await log_in(world.subject(), visitor, store)
+            assert elsewhere.asked.count("/register") == 1
+
+
+async def test_a_login_that_cannot_be_read_is_moved_by_the_next_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = store_in(tmp_path)
+    async with World().open() as world:
+        await log_in(world.subject(), Visitor(), store)
+        [file] = (tmp_path / "logins").glob("*.json")
+        file.write_text("{")
+        login = await log_in(world.subject(), Visitor(), store)
+        assert store.read(world.subject()) == login
+        [aside] = (tmp_path / "logins").glob("*.damaged-*")
+        assert aside.read_text() == "{"
+        assert f'is damaged. It is kept as "{aside}"' in caplog.text
 
 
 @pytest.mark.parametrize("method", ["basic", "post"])

@@ -12,7 +12,8 @@ import pytest
 
 from orchestrator.auth.record import Login
 from orchestrator.auth.settings import Subject
-from orchestrator.auth.store import Keyring, LoginStore, default_directory
+from orchestrator.auth.store import LoginStore
+from orchestrator.auth.vaults import Keyring, UnusableLoginError, default_directory
 from tests.auth.world import SECRET, store_in
 
 SUBJECT = Subject("it", "https://it.example/mcp")
@@ -27,6 +28,7 @@ class Ring:
     def __init__(self, *, works: bool = True) -> None:
         self.kept: dict[tuple[str, str], str] = {}
         self.works = works
+        self.is_read_only = False
 
     def _check(self) -> None:
         if not self.works:
@@ -38,6 +40,8 @@ class Ring:
 
     def set_password(self, service: str, name: str, text: str) -> None:
         self._check()
+        if self.is_read_only:
+            raise RuntimeError
         self.kept[service, name] = text
 
     def delete_password(self, service: str, name: str) -> None:
@@ -100,54 +104,125 @@ def test_without_the_library_files_are_used(
     assert not ring.kept
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b'{"url": 3}', b"\xff", b'{"tokens": "hUsHhUsH"}'])
-def test_a_damaged_file_is_no_login(
-    tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+def unusable(store: LoginStore) -> str:
+    """Why a login cannot be used."""
+    with pytest.raises(UnusableLoginError) as caught:
+        store.read(SUBJECT)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (b"", "is damaged"),
+        (b"{", "is damaged"),
+        (b"[]", "is damaged"),
+        (b'{"url": 3}', "is damaged"),
+        (b"\xff", "is damaged"),
+        (b'{"tokens": "hUsHhUsH"}', "is damaged"),
+        (b'{"version": 2, "url": "x"}', "is of another version of orchestrator (2)"),
+    ],
+)
+def test_a_file_that_is_no_login_is_kept_beside_the_next_one(
+    tmp_path: Path, damage: bytes, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = store_in(tmp_path)
     store.write(SUBJECT, LOGIN)
     [file] = (tmp_path / "logins").glob("*.json")
     file.write_bytes(damage)
+    assert unusable(store) == f'"{file}" {said}'
+    with pytest.raises(UnusableLoginError):
+        store.remove(SUBJECT)
+    assert file.read_bytes() == damage
+    store.set_aside(SUBJECT)
     assert store.read(SUBJECT) is None
+    [aside] = (tmp_path / "logins").glob("*.damaged-*")
+    assert aside.read_bytes() == damage
     [record] = caplog.records
     assert record.levelno == logging.WARNING
+    assert record.getMessage().endswith(f'It is kept as "{aside}"')
     assert SECRET not in caplog.text
     store.write(SUBJECT, LOGIN)
+    store.set_aside(SUBJECT)  # there is nothing wrong with it
     assert store.read(SUBJECT) == LOGIN
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="files have no mode there")
-def test_a_file_that_others_can_read_is_not_used(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_file_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.write(SUBJECT, LOGIN)
+    [file] = (tmp_path / "logins").glob("*.json")
+    file.unlink()
+    file.mkdir()  # as for a user who is not root a file without its mode
+    assert unusable(store) == f'"{file}" cannot be read: Is a directory'
+
+
+def test_a_file_without_its_lock_is_a_login(tmp_path: Path) -> None:
+    """As after a copy of the files."""
+    store = store_in(tmp_path)
+    store.write(SUBJECT, LOGIN)
+    [lock] = (tmp_path / "logins").glob("*.lock")
+    lock.unlink()
+    assert store.read(SUBJECT) == LOGIN
+
+
+def test_a_damaged_entry_of_a_keyring_is_kept_beside_the_next_one(
+    ring: Ring, caplog: pytest.LogCaptureFixture
 ) -> None:
+    store = LoginStore()
+    store.write(SUBJECT, LOGIN)
+    ring.kept["orchestrator", SUBJECT.key] = SECRET
+    assert unusable(store) == (f'entry "{SUBJECT.key}" of "orchestrator" in the keyring is damaged')
+    store.set_aside(SUBJECT)
+    [(_, aside)] = ring.kept
+    assert aside.startswith(f"{SUBJECT.key}.damaged-")
+    assert f'It is kept as entry "{aside}"' in caplog.text
+    store.write(SUBJECT, LOGIN)
+    assert store.read(SUBJECT) == LOGIN
+    ring.kept["orchestrator", SUBJECT.key] = SECRET
+    ring.is_read_only = True
+    with pytest.raises(OSError, match=r"^the keyring cannot be used \(RuntimeError\)$"):
+        store.set_aside(SUBJECT)
+
+
+def test_a_damaged_file_beside_a_keyring_is_kept_too(ring: Ring) -> None:
+    ring.works = False
+    store = LoginStore()
+    store.write(SUBJECT, LOGIN)
+    [file] = default_directory().glob("*.json")
+    file.write_text("{")
+    ring.works = True
+    assert unusable(store) == f'"{file}" is damaged'
+    store.set_aside(SUBJECT)
+    assert len(list(default_directory().glob("*.damaged-*"))) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no mode there")
+def test_a_file_that_others_can_read_is_not_used(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     store.write(SUBJECT, LOGIN)
     [file] = (tmp_path / "logins").glob("*.json")
     file.chmod(0o640)
-    assert store.read(SUBJECT) is None
-    assert "others can read its file" in caplog.text
+    assert unusable(store) == f'others can read its file "{file}"'
     store.write(SUBJECT, LOGIN)
     assert store.read(SUBJECT) == LOGIN
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files have no owner there")
 def test_a_file_that_others_may_have_made_is_not_used(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = store_in(tmp_path)
     store.write(SUBJECT, LOGIN)
     [file] = (tmp_path / "logins").glob("*.json")
     file.parent.chmod(0o777)
-    assert store.read(SUBJECT) is None
-    assert "others can write to the directory of" in caplog.text
+    assert "others can write to the directory of" in unusable(store)
     file.parent.chmod(0o700)
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
-    assert store.read(SUBJECT) is None
-    assert "it is no regular file" in caplog.text
-    file.unlink()
+    assert "it is no regular file" in unusable(store)
+    store.set_aside(SUBJECT)
+    assert (tmp_path / "elsewhere").exists()
     store.write(SUBJECT, LOGIN)
     assert store.read(SUBJECT) == LOGIN
     monkeypatch.setattr("os.getuid", lambda: file.stat().st_uid + 1)
-    assert store.read(SUBJECT) is None
-    assert "somebody else owns its file" in caplog.text
+    assert "somebody else owns its file" in unusable(store)

@@ -106,6 +106,36 @@ def test_a_day_with_a_login(world: Running, capsys: Capture) -> None:
     assert "Run: orchestrator login it" in capsys.readouterr().err
 
 
+def test_a_login_that_cannot_be_used_is_shown_and_moved(
+    world: Running, capsys: Capture, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert world.run("login") == 0
+    [file] = (world.file.parent / "logins").glob("*.json")
+    file.write_text("{")
+    capsys.readouterr()
+    assert world.run("servers", "--json") == 1
+    [document] = json.loads(capsys.readouterr().out)
+    assert document["login"]["reason"] == f'its login cannot be used: "{file}" is damaged'
+    assert file.exists()
+    assert world.run("logout") == 0
+    said = f'the login to server "it" cannot be used: "{file}" is damaged. It is kept as'
+    assert said in caplog.text
+    assert capsys.readouterr().err == 'there was no login to server "it"\n'
+    assert not file.exists()
+    assert len(list(file.parent.glob("*.damaged-*"))) == 1
+
+
+def test_a_login_that_cannot_be_moved_is_an_error(
+    world: Running, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("full")
+
+    monkeypatch.setattr("orchestrator.auth.store.LoginStore.set_aside", fail)
+    assert world.run("logout") == 1
+    assert 'the login to server "it" cannot be removed: full' in capsys.readouterr().err
+
+
 def test_a_login_as_json_and_one_that_does_not_expire(world: Running, capsys: Capture) -> None:
     world.world.expires_in = None
     world.world.scope = ""
