@@ -1,4 +1,9 @@
-"""A person logs in with a browser on this machine, which comes back to a port that we listen on."""
+"""A person logs in with a browser on this machine, which comes back to a port that we listen on.
+
+The link has what could log them in to the account of somebody else (the state, and what the code
+that comes back is bound to), and other users see the arguments of a browser's process. So it is
+opened by an address of that port that leads there once.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import secrets
 import webbrowser
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
@@ -17,6 +22,7 @@ from orchestrator.documents.text import cut, visible
 from orchestrator.transport.authorization import NotAuthorizedError
 
 PATH = "/callback"
+LINK_PATH = "/login/"
 MAX_HEAD_BYTES = 16_384
 HEAD_S = 10.0
 MAX_SAID = 300
@@ -27,6 +33,10 @@ _PAGE = (
 )
 DONE = "Close this page and go back to the terminal: it says whether you are logged in."
 NOT_OURS = "This is not the answer that orchestrator waits for."
+USED = (
+    "This address is good once, and was used. If it was not you, end orchestrator login with "
+    "Ctrl-C and start it again; otherwise follow the link in the terminal."
+)
 
 
 class PortInUseError(NotAuthorizedError):
@@ -75,7 +85,8 @@ class Browser:
     def __init__(self, redirect_url: str, show: Callable[[str], None]) -> None:
         self.redirect_url = redirect_url
         self._show = show
-        self._state = ""
+        self._state = self._link = ""
+        self._link_path = LINK_PATH + secrets.token_urlsafe()
         self._answer: str | None = None
         self._answered = anyio.Event()
 
@@ -116,9 +127,9 @@ class Browser:
 
     async def open(self, link: str) -> None:
         """Have a person follow a link."""
-        self._state = state_of(link)
+        self._state, self._link = state_of(link), link
         self._show(link)
-        await in_thread(open_browser, link)
+        await in_thread(open_browser, urljoin(self.redirect_url, self._link_path))
 
     async def answer(self) -> AuthorizationCodeResult:
         """What the browser has brought back.
@@ -135,19 +146,23 @@ class Browser:
             with suppress(*_BROKEN):
                 with anyio.fail_after(HEAD_S):
                     target = await _target(stream)
+                if self._is_link(target):
+                    await stream.send(self._lead())
+                    return
                 is_ours = self._is_ours(target)
-                body = _PAGE.format(DONE if is_ours else NOT_OURS).encode()
-                head = (
-                    f"HTTP/1.1 {'200 OK' if is_ours else '404 Not Found'}\r\n"
-                    "content-type: text/html; charset=utf-8\r\ncache-control: no-store\r\n"
-                    "content-security-policy: default-src 'none'; style-src 'unsafe-inline'\r\n"
-                    f"referrer-policy: no-referrer\r\ncontent-length: {len(body)}\r\n"
-                    "connection: close\r\n\r\n"
-                )
-                await stream.send(head.encode() + body)
+                said = ("200 OK", DONE) if is_ours else ("404 Not Found", NOT_OURS)
+                await stream.send(_page(*said))
                 if is_ours and self._answer is None:
                     self._answer = target
                     self._answered.set()
+
+    def _is_link(self, target: str) -> bool:
+        return secrets.compare_digest(target.encode(), self._link_path.encode())
+
+    def _lead(self) -> bytes:
+        """To the link, but once."""
+        link, self._link = self._link, ""
+        return _page("302 Found", "", f"location: {link}\r\n") if link else _page("410 Gone", USED)
 
     def _is_ours(self, target: str) -> bool:
         """Whether a request answers our link: any page can send a browser to this port."""
@@ -157,6 +172,18 @@ class Browser:
             and bool(self._state)
             and secrets.compare_digest(state_of(target).encode(), self._state.encode())
         )
+
+
+def _page(status: str, said: str, more: str = "") -> bytes:
+    body = _PAGE.format(said).encode()
+    head = (
+        f"HTTP/1.1 {status}\r\n{more}"
+        "content-type: text/html; charset=utf-8\r\ncache-control: no-store\r\n"
+        "content-security-policy: default-src 'none'; style-src 'unsafe-inline'\r\n"
+        f"referrer-policy: no-referrer\r\ncontent-length: {len(body)}\r\n"
+        "connection: close\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 async def _target(stream: SocketStream) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import anyio
 import httpx2
@@ -366,7 +367,28 @@ async def test_a_browser_comes_back_to_a_port_of_ours(tmp_path: Path, opened: li
             assert login.token in world.tokens
         assert places[0] == places[1]  # which the issuer knows
         assert world.asked.count("/register") == 1
-        assert shown == opened
+        for link, address in zip(shown, opened, strict=True):
+            query = httpx2.URL(link).params
+            assert query["state"] not in address
+            assert query["code_challenge"] not in address
+            assert urlsplit(address).path.startswith("/login/")
+
+
+async def test_what_the_arguments_of_a_browser_show_leads_to_the_link_once(
+    opened: list[str],
+) -> None:
+    link = "https://is.example/authorize?state=1&code_challenge=2"
+    async with (
+        Browser.listening(None, lambda _: None) as browser,
+        httpx2.AsyncClient() as client,
+    ):
+        await browser.open(link)
+        [address] = opened
+        assert (await client.get(f"{address}x")).status_code == 404
+        first, second = await client.get(address), await client.get(address)
+        assert (first.status_code, first.headers["location"]) == (302, link)
+        assert (second.status_code, "location" in second.headers) == (410, False)
+        assert "If it was not you" in second.text
 
 
 async def test_two_logins_at_once_have_ports_of_their_own(
