@@ -6,8 +6,9 @@ its id. Nothing else imports DBOS.
 - `worker` carries the runs that are submitted to a journal, and takes over those of workers that
   are gone.
 - `dispatch` is the queue, DBOS on PostgreSQL.
+- `turns` has one worker at a time do what is to be done once for all of them.
 """
 
 from __future__ import annotations
 
-__all__ = ["dispatch", "worker"]
+__all__ = ["dispatch", "turns", "worker"]

@@ -10,13 +10,24 @@ from typing import Protocol
 from dbos import DBOS, DBOSClient
 
 from orchestrator.journal.location import Address
+from orchestrator.journal.store import Database
 
 QUEUE = "orchestrator_runs"
 CARRY = "orchestrator_carry"
 # Workers take only what workers of the same version have put: pinned, since what they put is but
 # the id of a run.
 VERSION = "1"
-POLL_S = 0.5
+# How often each worker asks the queue for a run: seldom while there is none, and often while runs
+# wait, since a worker whose run has ended asks only then. Many workers ask less often each, and a
+# run is still taken as soon.
+IDLE_S, BUSY_S = 0.25, 0.05
+IDLE_A_SECOND, BUSY_A_SECOND = 500, 2000
+MOST_S = 2.0
+SOME = 200  # runs that are put into the queue in one look
+_NEW = """select id from run where status='queued' and not exists(
+select from dbos.workflow_status where workflow_uuid=run.id) order by id limit ?"""
+_WAITS = """select exists(
+select from dbos.workflow_status where queue_name=? and status='ENQUEUED')"""
 
 Carry = Callable[[str], str]
 """Carries a run, in a thread; how it has ended. Raises `HandedOver` if others go on with it."""
@@ -32,8 +43,14 @@ class Dispatch(Protocol):
     def start(self, worker: str, carry: Carry, at_once: int) -> None:
         """Begin to carry runs under the name of a worker, so many at once."""
 
+    def new(self, db: Database, /) -> list[str]:
+        """Some of the runs that are queued in the journal and never were in the queue, in order."""
+
     def put(self, run: str) -> None:
         """Put a run into the queue, if it never was there."""
+
+    def pace(self, db: Database, workers: int, /) -> None:
+        """Have so many workers ask as often as there is something to be had."""
 
     def taken(self) -> Iterator[tuple[str, str]]:
         """The runs that were handed out and have not ended, with their workers."""
@@ -70,10 +87,14 @@ class DbosDispatch:
         DBOS.register_queue(
             QUEUE,
             worker_concurrency=at_once,
-            polling_interval_sec=POLL_S,
+            polling_interval_sec=IDLE_S,
             on_conflict="always_update",
         )
         self._client = DBOSClient(system_database_url=self._url)
+
+    def new(self, db: Database, /) -> list[str]:
+        """See `Dispatch`."""
+        return [run for (run,) in db.execute(_NEW, (SOME,)).fetchall()]
 
     def put(self, run: str) -> None:
         """See `Dispatch`."""
@@ -86,6 +107,14 @@ class DbosDispatch:
             },
             run,
         )
+
+    def pace(self, db: Database, workers: int, /) -> None:
+        """See `Dispatch`."""
+        waits = db.execute(_WAITS, (QUEUE,)).fetchone()[0]
+        pace_s = pace_of(workers, waits=waits)
+        queue = self._opened().retrieve_queue(QUEUE)
+        if queue is not None and queue.polling_interval_sec != pace_s:
+            queue.set_polling_interval_sec(pace_s)
 
     def taken(self) -> Iterator[tuple[str, str]]:
         """See `Dispatch`."""
@@ -107,6 +136,12 @@ class DbosDispatch:
     def _opened(self) -> DBOSClient:
         assert self._client is not None
         return self._client
+
+
+def pace_of(workers: int, *, waits: bool) -> float:
+    """How long each of so many workers pauses between two questions to the queue, seconds."""
+    least_s, a_second = (BUSY_S, BUSY_A_SECOND) if waits else (IDLE_S, IDLE_A_SECOND)
+    return min(MOST_S, max(least_s, workers / a_second))
 
 
 def _named(carry: Carry) -> Carry:

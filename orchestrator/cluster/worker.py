@@ -10,16 +10,17 @@ from anyio import from_thread, to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
 from orchestrator.client import Orchestrator
+from orchestrator.cluster import turns
 from orchestrator.cluster.dispatch import Dispatch, HandedOver
 from orchestrator.errors import CarriedError, JournalError, OrchestratorError
 from orchestrator.journal import history
-from orchestrator.journal.history import QUEUED, RUNNING
+from orchestrator.journal.history import RUNNING
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import store_of
 from orchestrator.journal.recorder import Unknown
 
-LOOK_S = 1.0  # between two looks for runs that were submitted, and for workers that are gone
-_WORKER = "worker "
+TURN_S = 0.25  # between two looks for runs that were submitted, and for workers that are gone
+LOOK_S = 1.0  # between two attempts to carry a run that another process carries
 
 
 class Worker:
@@ -50,7 +51,6 @@ class Worker:
         self.name = uuid.uuid4().hex[:12]
         self._engine, self._journal, self._dispatch = engine, journal, dispatch
         self._at_once, self._unknown, self._tell = at_once, unknown, tell
-        self._put: set[str] = set()
         self._scopes: dict[anyio.CancelScope, str] = {}  # the runs under way
 
     async def work(self, ready: Callable[[], None] = lambda: None) -> None:
@@ -61,7 +61,7 @@ class Worker:
         Raises:
             JournalError: Nothing can be kept any more.
         """
-        claim = await self._journal.announce(f"{_WORKER}{self.name}")
+        claim = await self._journal.announce(f"{turns.WORKER}{self.name}")
         token = current_token()
         carry = lambda run: self._in_thread(run, token)  # noqa: E731
         try:
@@ -70,7 +70,7 @@ class Worker:
             ready()
             while self._journal.error is None:
                 await to_thread.run_sync(self._look)
-                await anyio.sleep(LOOK_S)
+                await anyio.sleep(TURN_S)
             raise self._journal.error
         finally:
             with anyio.CancelScope(shield=True):
@@ -83,18 +83,24 @@ class Worker:
                 await to_thread.run_sync(self._dispatch.stop)
 
     def _look(self) -> None:
-        """Put what was submitted into the queue, and what workers have left that are gone."""
+        """Put what was submitted into the queue, and what workers have left that are gone.
+
+        Of all workers one does it at a time: what that costs does not grow with their number.
+        """
         location = self._journal.location
         with history.reading(location) as db:
-            rows = db.execute("select id from run where status=? order by id", (QUEUED,)).fetchall()
-            for (run,) in rows:
-                if run not in self._put:
-                    self._dispatch.put(run)
-                    self._put.add(run)
+            if not turns.is_turn(db, TURN_S):
+                return
+            for run in self._dispatch.new(db):
+                self._dispatch.put(run)
+            alive: dict[str, bool] = {}
             for run, worker in self._dispatch.taken():
-                if not store_of(location).is_carried(db, f"{_WORKER}{worker}"):
+                if worker not in alive:
+                    alive[worker] = store_of(location).is_carried(db, f"{turns.WORKER}{worker}")
+                if not alive[worker]:
                     self._tell(f"run {run} is taken over from worker {worker}, which is gone")
                     self._dispatch.put_again(run)
+            self._dispatch.pace(db, turns.workers(db))
 
     def _in_thread(self, run: str, token: EventLoopToken) -> str:
         status = from_thread.run(self._carry, run, token=token)

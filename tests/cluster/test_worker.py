@@ -14,11 +14,13 @@ from mcp.server.mcpserver import MCPServer
 from orchestrator import JournalError, Orchestrator, WorkflowError
 from orchestrator.cluster import worker as working
 from orchestrator.cluster.dispatch import Carry, HandedOver
+from orchestrator.cluster.turns import is_turn
 from orchestrator.cluster.worker import Worker
-from orchestrator.journal.history import runs
+from orchestrator.journal.history import reading, runs
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import ask_to_end
 from orchestrator.journal.location import Address
+from orchestrator.journal.store import Database
 from tests.journals import ask
 from tests.postgres import Server
 
@@ -37,6 +39,7 @@ def anyio_backend() -> str:
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits a second."""
     monkeypatch.setattr(working, "LOOK_S", 0.01)
+    monkeypatch.setattr(working, "TURN_S", 0.01)
     monkeypatch.setattr("orchestrator.durable.BEAT_S", 0.01)
 
 
@@ -49,13 +52,21 @@ class List:
         self.handed_out: list[tuple[str, str]] = []
         self.put_again_: list[str] = []
         self.told: list[str] = []
+        self.workers = set[int]()
 
     def start(self, worker: str, carry: Carry, at_once: int) -> None:
         assert (len(worker), at_once) == (12, 4)
         self.carry = carry
 
+    def new(self, db: Database, /) -> list[str]:
+        rows = db.execute("select id from run where status='queued' order by id").fetchall()
+        return [run for (run,) in rows if run not in self.waiting][:2]
+
     def put(self, run: str) -> None:
         self.waiting.append(run)
+
+    def pace(self, _: Database, workers: int, /) -> None:
+        self.workers.add(workers)
 
     def taken(self) -> Iterator[tuple[str, str]]:
         yield from self.handed_out
@@ -114,6 +125,25 @@ async def test_a_run_that_is_submitted_is_put_into_the_queue_once_and_carried(
         assert await queue.hand_out(run) == "success"  # once more, after its end
     (known,) = runs(database)
     assert (known.status, known.resumed) == ("success", 0)
+
+
+async def test_of_many_runs_that_were_submitted_each_look_takes_some(database: Address) -> None:
+    runs = [await submitted(database) for _ in range(5)]
+    async with working_on(database) as (queue, _, _), working_on(database) as (other, _, _):
+        other.waiting = queue.waiting  # they share one
+        await until(lambda: len(queue.waiting) == 5)
+        await until(lambda: 2 in queue.workers | other.workers)
+    assert queue.waiting == sorted(runs)
+
+
+async def test_of_all_workers_one_looks_at_a_time(database: Address) -> None:
+    async with working_on(database):
+        with reading(database) as db:
+            assert is_turn(db, 0.0)
+            assert not is_turn(db, 60.0)
+            db.execute("delete from carrier where run='look'")
+            assert is_turn(db, 60.0)
+            assert not is_turn(db, 60.0)
 
 
 async def test_what_a_worker_has_left_that_is_gone_is_put_again(database: Address) -> None:
