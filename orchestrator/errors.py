@@ -8,6 +8,7 @@ OrchestratorError
 ├── AnswerError                 the answer to a question does not fit, or nothing was asked
 ├── RefusedError                raised by a callback that refuses what it is asked
 ├── JournalError                a journal cannot be used, or has no such run
+│   ├── UnknownRunError         it has no such run
 │   └── DamagedError            its file is damaged
 └── CallError                   the world's fault, while a task ran: the error of an outcome
     ├── NotExecutedError        it was certainly not executed, and another session can make it
@@ -200,6 +201,10 @@ class RefusedError(OrchestratorError):
 
 class JournalError(OrchestratorError):
     """A journal cannot be read or written, or has no such run; says why, and what helps."""
+
+
+class UnknownRunError(JournalError):
+    """A journal has no such run."""
 
 
 class CarriedError(JournalError):

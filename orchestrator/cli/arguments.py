@@ -151,6 +151,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "$ORCHESTRATOR_JOURNAL, else that of servers.toml, else runs.db in the directory of your "
         "user for such files)",
     },
+    "--on": {
+        "metavar": "URL",
+        "help": "submit the run to this PostgreSQL database, and show how a worker carries it",
+    },
     "--no-journal": flag("do not keep the run: it cannot be taken up again"),
     "run": {"metavar": "RUN", "help": "the id of a run, the beginning of one, or last"},
     **STREAMS,
@@ -180,7 +184,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "file values --servers --no-pool --env-file --no-lock --input --inputs --schedule "
         "--max-concurrency --max-run-mb --json --output --events --report --perfetto --metrics "
         "--statistics --dry-run|--record|--replay --stream --hold "
-        "--journal|--no-journal --wait --verbose|--quiet",
+        "--journal|--no-journal|--on --wait --verbose|--quiet",
         {
             **SCREENS,
         },

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from orchestrator.cli import FAILED, WAITING
 from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.history import configured, path_of
 from orchestrator.cli.pool import pool_of
 from orchestrator.cli.signals import Ending, in_event_loop
 from orchestrator.cli.tool_sources import lock_of, read_servers, servers_for
 from orchestrator.client import Orchestrator
+from orchestrator.engine.settings import MAX_RUN_MB
 from orchestrator.errors import JournalError
-from orchestrator.journal import history
-from orchestrator.journal.history import OPEN, PAUSED, RUNNING
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Address
 from orchestrator.servers.config import JournalTable
+from orchestrator.workflow.model import Workflow
 
 if TYPE_CHECKING:
     from orchestrator.servers.config import Server
-
-LOOK_S = 0.5
 
 
 def _engine(
@@ -42,20 +38,32 @@ def _engine(
     location = path_of(options, table)
     if not isinstance(location, Address):
         why = f"{options.command} needs a journal in PostgreSQL, and {location} is a file"
-        raise JournalError(f"{why}: name one with --database postgresql://USER@HOST/DATABASE")
+        how = "--on" if options.command == "run" else "--database"
+        raise JournalError(f"{why}: name one with {how} postgresql://USER@HOST/DATABASE")
     days, runs = table.keep_days, table.keep_runs
     journal = Journal(location, keep_days=days, keep_runs=runs, outputs=table.outputs)
     return Orchestrator(pool_of(options, dict(servers), lock_of(options)), journal=journal), journal
 
 
+def run_on(options: argparse.Namespace) -> int:
+    """`orchestrator run --on`."""
+    from orchestrator.cli.following import check_on, follow
+
+    check_on(options)
+    options.journal = options.on
+    return follow(options, *_asked(options))
+
+
 def submit(options: argparse.Namespace) -> int:
     """`orchestrator submit`."""
-    from orchestrator.cli.values import inputs_of
-    from orchestrator.workflow.model import Workflow
+    workflow, inputs, engine = _asked(options)
+    if options.wait:
+        from orchestrator.cli.following import follow
 
-    workflow = Workflow.load(options.file)
-    inputs = inputs_of(options, workflow.inputs.get)
-    engine, journal = _engine(options, servers_for(options, workflow))
+        options.quiet, options.max_run_mb = True, MAX_RUN_MB
+        for name in ("output", "report", "perfetto", "metrics", "events"):
+            setattr(options, name, None)
+        return follow(options, workflow, inputs, engine)
     settings = {"schedule": options.schedule, "max_concurrency": options.max_concurrency}
 
     async def put() -> str:
@@ -63,20 +71,18 @@ def submit(options: argparse.Namespace) -> int:
             return await engine.queue(workflow, inputs, **settings)
 
     run = in_event_loop(put)
-    if not options.wait:
-        print(run)
-        print(f'submitted; "orchestrator show {run}" shows how it is', file=sys.stderr)
-        return 0
-    print(f"run {run} is submitted", file=sys.stderr)
-    while (status := history.find(journal.location, run).status) in (RUNNING, *OPEN):
-        if status == PAUSED:
-            break
-        time.sleep(LOOK_S)
-    from orchestrator.cli.journal import show
+    print(run)
+    print(f'submitted; "orchestrator show {run}" shows how it is', file=sys.stderr)
+    return 0
 
-    options.run, options.task = run, None
-    show(options)
-    return {"success": 0, PAUSED: WAITING}.get(status, FAILED)
+
+def _asked(options: argparse.Namespace) -> tuple[Workflow, dict[str, Any], Orchestrator]:
+    """The workflow, its inputs, and what submits it."""
+    from orchestrator.cli.values import inputs_of
+
+    workflow = Workflow.load(options.file)
+    inputs = inputs_of(options, workflow.inputs.get)
+    return workflow, inputs, _engine(options, servers_for(options, workflow))[0]
 
 
 def worker(options: argparse.Namespace) -> int:

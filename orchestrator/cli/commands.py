@@ -30,6 +30,10 @@ def run(options: argparse.Namespace) -> int:
     if options.json and options.events == "-":
         message = "--json and --events - both write to stdout"
         raise WorkflowError("usage", [Problem("usage", message, hint="give the events a file")])
+    if options.on is not None:
+        from orchestrator.cli.cluster import run_on
+
+        return run_on(options)
     if options.stream:
         _check_stream(options)
     if options.replay is not None:

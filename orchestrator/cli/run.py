@@ -109,6 +109,14 @@ def _opened(events: str) -> TextIO:
         raise unwritable(events, error.strerror or str(error)) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What another process has kept of a run that it carried."""
+
+    not_kept: str = ""
+    is_kept: bool = True
+
+
 @dataclass
 class CancellableRun:
     """One run, which signals cancel and whose result is always written."""
@@ -158,7 +166,9 @@ class CancellableRun:
             result = await self._execute(self.current, warnings)
         return self.finish(self.current, result, warnings.found)
 
-    def finish(self, run: Run, result: RunResult, warnings: Sequence[Problem] = ()) -> int:
+    def finish(
+        self, run: Run | Elsewhere, result: RunResult, warnings: Sequence[Problem] = ()
+    ) -> int:
         """Write the result and what is to be said of it; the exit code."""
         self._complain_of_gaps(run)
         result = replace(result, wall_ms=(time.monotonic() - self.options.began) * 1000)
@@ -176,7 +186,7 @@ class CancellableRun:
             written = self._write(result)
         return self._exit_code(run, result, written=written)
 
-    def _complain_of_gaps(self, run: Run) -> None:
+    def _complain_of_gaps(self, run: Run | Elsewhere) -> None:
         """Say what is missing in the journal or in the recording."""
         if run.not_kept:
             complain(run.not_kept)
@@ -193,7 +203,7 @@ class CancellableRun:
         shown = RunResult.from_dict(document)
         return RunHistory(shown, self.workflow, hidden(inputs), result.tasks)
 
-    def _exit_code(self, run: Run, result: RunResult, *, written: bool) -> int:
+    def _exit_code(self, run: Run | Elsewhere, result: RunResult, *, written: bool) -> int:
         if self.ending.signal is not None:
             return exit_code(self.ending.signal)
         complete = written and not run.not_kept and not self.orchestrator.missed

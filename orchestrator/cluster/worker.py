@@ -128,7 +128,9 @@ class Worker:
         if self._journal.error is not None:
             return None
         try:
-            async with self._engine.resume(run, unknown=self._unknown) as begun:
+            listening = [lambda _: None]  # with an observer, tools are asked for their progress
+            again = self._engine.resume(run, unknown=self._unknown, observers=listening)
+            async with again as begun:
                 self._tell(f"run {run} begins")
                 result = await begun.execute()
             if not begun.not_kept:

@@ -10,7 +10,7 @@ writes.
   deletes runs.
 - `statistics` is what calls took in earlier runs; `totals` what the runs have in common.
 - `glance` is what a run has come to so far, without what may be large; `live` what it does now, for
-  those who watch it.
+  those who watch it; `following` makes events of both.
 - `hiding` keeps secrets out of the file: it has their names, and gets them back.
 - `answers` answers the questions of a run that another process carries, or none; `memo` has answers
   of calls for other runs.
@@ -27,6 +27,7 @@ from __future__ import annotations
 __all__ = [
     "answers",
     "database",
+    "following",
     "glance",
     "hiding",
     "history",

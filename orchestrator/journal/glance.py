@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from orchestrator.engine.question import Question
 from orchestrator.journal.hiding import mask, mask_words
-from orchestrator.journal.records import Key, Record, Records
+from orchestrator.journal.records import NO_ITEM, Key, Record, Records
 from orchestrator.journal.store import Database, Sql
 
 MAX_MESSAGE = 300
@@ -134,6 +134,26 @@ def states(
         if found[name]["status"] is None and began[name]:
             found[name] |= {"began_ms": min(began[name]), "last_ms": ended[name]}
     return found
+
+
+class SettledPart(NamedTuple):
+    """A task that has settled, or an item of one."""
+
+    path: str
+    item: int | None
+    state: dict[str, Any]
+
+
+def settled(db: Database, run: str, since: int) -> tuple[list[SettledPart], int]:
+    """What has settled since a moment of a database that keeps moments, in order; and the last."""
+    moment, which = db.sql.moment, f"{_OF_RUN} in ('task', 'item')"
+    query = f"select {moment}, path, item, {_state_in(db.sql)} {which} and {moment}>? order by 1"
+    rows = db.execute(query, (run, since)).fetchall()
+    parts = [
+        SettledPart(path, None if item == NO_ITEM else item, _state(said))
+        for _, path, item, *said in rows
+    ]
+    return parts, rows[-1][0] if rows else since
 
 
 def items(db: Database, run: str, path: str) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
-from orchestrator.errors import JournalError
+from orchestrator.errors import JournalError, UnknownRunError
 from orchestrator.journal.location import Location, store_of
 from orchestrator.journal.store import Database
 
@@ -149,7 +149,7 @@ def find(journal: Location, name: str, lister: str = '"orchestrator runs" lists 
         ids = [row[0] for row in db.execute("select id from run order by id desc limit 100")]
     meant = did_you_mean(name, ids)
     hint = meant or f"; {lister}" if ids else "; there are none"
-    raise JournalError(f"unknown run {quoted(name)}{hint}")
+    raise UnknownRunError(f"unknown run {quoted(name)}{hint}")
 
 
 def prunable(db: Database, journal: Location, keep_days: float, keep_runs: int) -> list[str]:

@@ -41,20 +41,15 @@ def test_a_worker_carries_what_is_submitted_until_it_is_asked_to_end(
     named: Address, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flow = write({"id": "v", "value": 1}, {"id": "a", "ask": {"message": "?"}}, name="one")
-    plain = Path("plain.json")
-    plain.write_text(json.dumps({"tasks": [{"id": "v", "value": 1}]}))
     assert main(["submit", flow]) == 0
     run = capsys.readouterr().out.strip()
     assert runs(named)[0].id == run
     assert main(["runs", "--status", "queued", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["workflow"] == "one"
-    waited: list[int] = []
 
     def wait_and_end() -> None:
         try:
             until(ended(named, "paused"))
-            waited.append(main(["submit", str(plain), "--wait"]))
-            waited.append(main(["submit", flow, "--wait"]))
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -62,11 +57,7 @@ def test_a_worker_carries_what_is_submitted_until_it_is_asked_to_end(
     helper.start()
     assert main(["worker", "--at-once", "2"]) == 0
     helper.join()
-    assert waited == [0, 3]
-    out, err = capsys.readouterr()
-    assert '"v": 1' in out
-    assert "carries runs of postgresql://tester@" in err
-    assert ended(named, "paused", "paused", "success")()
+    assert "carries runs of postgresql://tester@" in capsys.readouterr().err
 
 
 def test_a_file_is_no_queue(

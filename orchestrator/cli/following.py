@@ -1,0 +1,122 @@
+"""`orchestrator run --on`: a run that a worker carries, shown as one of this process."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import anyio
+from anyio import to_thread
+
+from orchestrator.cli.diagnostics import complain
+from orchestrator.cli.kept_run import NamedRun
+from orchestrator.cli.run import CancellableRun, Elsewhere, carry_out
+from orchestrator.cli.signals import Ending
+from orchestrator.client import Orchestrator
+from orchestrator.engine.events import Announcer
+from orchestrator.errors import CarriedError, JournalError, Problem, UnknownRunError, WorkflowError
+from orchestrator.journal.following import Following
+from orchestrator.journal.history import OPEN, PAUSED, RUNNING, KnownRun
+from orchestrator.journal.kept import documents_of
+from orchestrator.journal.kept_run import ask_to_end
+from orchestrator.journal.location import Address
+from orchestrator.workflow.model import Workflow
+
+LOOK_S = 0.5
+_HERE = ("dry_run", "record", "replay", "stream", "hold", "statistics", "events", "metrics", "wait")
+
+
+def check_on(options: argparse.Namespace) -> None:
+    """Refuse what only a run of this process can have. Raises `WorkflowError`."""
+    found = [
+        Problem("usage", f"--{name.replace('_', '-')} and --on exclude each other", hint=hint)
+        for name in _HERE
+        if getattr(options, name)
+        for hint in ["a worker carries the run, and only what the journal keeps comes back"]
+    ]
+    if found:
+        raise WorkflowError("usage", found)
+
+
+def follow(
+    options: argparse.Namespace,
+    workflow: Workflow,
+    inputs: Mapping[str, Any],
+    orchestrator: Orchestrator,
+) -> int:
+    """Submit a run, show it until it ends, write its result, and return the exit code."""
+    return carry_out(_Submitted, options, workflow, inputs, orchestrator)
+
+
+@dataclass
+class _Submitted(CancellableRun):
+    """A run that another process carries; the first signal cancels it, the second only leaves."""
+
+    woken: anyio.Event = field(default_factory=anyio.Event)
+    trouble: str = ""
+
+    def __post_init__(self) -> None:
+        # The journal is open while something is written, not while this only waits.
+        self.ending = Ending(Orchestrator({}), self._cancel)
+
+    def _cancel(self, signal_name: str, **_: bool) -> bool:
+        is_first, self.was_cancelled = not self.was_cancelled, True
+        self.woken.set()
+        if is_first:
+            then = "once more leaves it to end by itself"
+            complain(f"interrupted by {signal_name}: the run is being cancelled; {then}")
+        return is_first
+
+    async def run(self) -> int:
+        names = ("schedule", "max_concurrency", "max_run_mb")
+        settings: Any = {name: getattr(self.options, name) for name in names}
+        async with self.orchestrator:
+            run = await self.orchestrator.queue(self.workflow, self.inputs, **settings)
+        print(f"run {run} is submitted", file=sys.stderr)
+        journal = self.orchestrator.journal_location
+        assert isinstance(journal, Address)
+        following = Following(journal, run, self.workflow, Announcer(self.observers))
+        known: KnownRun | None = None
+        while known is None or known.status in (RUNNING, *OPEN):
+            if known is not None:
+                if known.status == PAUSED and not self.was_cancelled:
+                    break
+                if self.was_cancelled:
+                    await self._end(journal, known)
+                with anyio.move_on_after(LOOK_S):
+                    await self.woken.wait()
+                if self.woken.is_set():
+                    self.woken = anyio.Event()
+            known = await to_thread.run_sync(self._look, following) or known
+        result = NamedRun(known, await to_thread.run_sync(documents_of, journal, run)).result
+        following.end(result)
+        return self.finish(Elsewhere(), result)
+
+    def _look(self, following: Following) -> KnownRun | None:
+        """How the run is; None if that cannot be read now."""
+        try:
+            known = following.look()
+        except UnknownRunError:
+            raise
+        except JournalError as error:
+            if str(error) != self.trouble:
+                self.trouble = str(error)
+                complain(f"{error}; the run goes on, and is shown again when that can be read")
+            return None
+        self.trouble = ""
+        return known
+
+    async def _end(self, journal: Address, known: KnownRun) -> None:
+        """Have the run end where it is carried, or end it here if nobody carries it."""
+        if known.status in OPEN:
+            try:
+                async with self.orchestrator:
+                    await self.orchestrator.end(known.id)
+            except CarriedError:
+                pass  # a worker has begun it in this moment, and is asked at the next look
+            return
+        await to_thread.run_sync(partial(ask_to_end, journal, known.id))

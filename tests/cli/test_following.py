@@ -1,0 +1,150 @@
+"""`run --on` and `submit --wait`: this process waits, another thread carries the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp.server.mcpserver import MCPServer
+
+from orchestrator import JournalError, Orchestrator
+from orchestrator.cli import following, main
+from orchestrator.journal.history import runs
+from orchestrator.journal.location import Address
+from tests.conftest import Write
+
+FLOW: list[dict[str, Any]] = [{"id": "v", "value": 1}]
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing waits a second, and no servers.toml is near."""
+    monkeypatch.setattr(following, "LOOK_S", 0.02)
+    monkeypatch.setattr("orchestrator.durable.BEAT_S", 0.01)
+    monkeypatch.setattr("orchestrator.journal.postgres_session.BEAT_S", 0.01)
+    monkeypatch.chdir(tmp_path)
+
+
+@contextmanager
+def carrying(
+    database: Address, begun: Callable[[], object] = lambda: None, servers: Any = None
+) -> Iterator[None]:
+    """A thread carries the first run that comes."""
+
+    async def carry() -> None:
+        with anyio.fail_after(30):
+            while not Path("stop").exists() and not runs(database, status="queued"):
+                await anyio.sleep(0.01)
+            if found := runs(database, status="queued"):
+                async with (
+                    Orchestrator(servers or {}, journal=database) as orchestrator,
+                    orchestrator.resume(found[0].id) as run,
+                ):
+                    begun()
+                    await run.execute()
+
+    thread = threading.Thread(target=lambda: anyio.run(carry))
+    thread.start()
+    try:
+        yield
+    finally:
+        Path("stop").touch()
+        thread.join()
+
+
+def test_a_run_on_a_database_is_shown_as_one_of_this_process(
+    database: Address, write: Write, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    flow = write(*FLOW, name="one")
+    out_file, page = tmp_path / "result.json", tmp_path / "page.html"
+    written = ["--output", str(out_file), "--report", str(page)]
+    with carrying(database):
+        assert main(["run", flow, "--on", database.url, *written]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"v": 1}
+    run_id = runs(database)[0].id
+    assert f"run {run_id} is submitted" in err
+    assert "success: 1 of 1 task in " in err
+    assert json.loads(out_file.read_text())["run_id"] == run_id
+    assert "one" in page.read_text()
+
+
+def test_exit_codes_are_those_of_run(
+    database: Address, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = write({"id": "bad", "value": "${divide(1, 0)}"})
+    with carrying(database):
+        assert main(["run", bad, "--on", database.url, "--quiet"]) == 1
+    Path("stop").unlink()
+    asks = write({"id": "q", "ask": {"message": "well?"}})
+    capsys.readouterr()
+    with carrying(database):
+        assert main(["submit", asks, "--wait", "--journal", database.url, "--json"]) == 3
+    out, err = capsys.readouterr()
+    assert json.loads(out)["status"] == "paused"
+    assert "orchestrator answer" in err
+
+
+def test_the_first_interrupt_cancels_the_run_where_it_is_carried(
+    database: Address, write: Write, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    mcp = MCPServer("s")
+
+    @mcp.tool()
+    async def hang() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await anyio.sleep_forever()
+
+    (tmp_path / "servers.toml").write_text("[servers.s]\ncommand = 'no'\n")
+    flow = write({"id": "h", "tool": "s:hang"})
+    with carrying(database, servers={"s": mcp}):
+        assert main(["run", flow, "--on", database.url]) == 130
+    assert runs(database)[0].status == "cancelled"
+    err = capsys.readouterr().err
+    assert "interrupted by SIGINT: the run is being cancelled; once more leaves it" in err
+
+
+def test_a_run_that_nobody_has_begun_is_cancelled_here(
+    database: Address, write: Write, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    looks: list[int] = []
+
+    def look(self: Any, of: Any) -> Any:
+        looks.append(1)
+        if len(looks) < 3:  # the same trouble twice is told once
+            of.look = broken
+        elif len(looks) == 3:
+            del of.look
+            os.kill(os.getpid(), signal.SIGINT)
+        return whole(self, of)
+
+    def broken() -> None:
+        raise JournalError("the journal is away")
+
+    whole = following._Submitted._look
+    monkeypatch.setattr(following._Submitted, "_look", look)
+    assert main(["run", write(*FLOW), "--on", database.url]) == 130
+    assert runs(database)[0].status == "cancelled"
+    assert capsys.readouterr().err.count("the journal is away; the run goes on") == 1
+
+
+def test_what_only_a_run_of_this_process_can_have_is_refused(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flow = write(*FLOW)
+    url = "postgresql://localhost/none"
+    assert main(["run", flow, "--on", url, "--dry-run", "--events", "-"]) == 2
+    err = capsys.readouterr().err
+    assert "--dry-run and --on exclude each other" in err
+    assert "--events and --on exclude each other" in err
+    assert main(["run", flow, "--on", "runs.db"]) == 2
+    assert "name one with --on postgresql://" in capsys.readouterr().err
