@@ -27,6 +27,11 @@ logger = logging.getLogger("orchestrator")
 # Between two polls, seconds: where the server does not say, and the bounds of what it says.
 POLL_S, SHORTEST_POLL_S, LONGEST_POLL_S = 1.0, 0.05, 60.0
 CANCEL_S = 2.0  # for a server to hear that its task is cancelled
+ASKED_AGAIN = 5  # so often in a row, where a server answers with an error that may pass
+# What the answer of `tasks/get` has besides, of an extended task; the handle need not have it.
+_DETAILS = {"completed": "result", "failed": "error", "input_required": "inputRequests"}
+# Of these, the server knows no such task, or cannot be asked about any.
+_FINAL = (types.INVALID_PARAMS, types.METHOD_NOT_FOUND)
 _INPUT: TypeAdapter[types.InputRequest] = TypeAdapter(types.InputRequest)
 
 
@@ -54,6 +59,7 @@ class RemoteTask:
     elicitor: Elicitor
     attempt: Attempt
     _has_ended: bool = False
+    _said: Any = None  # the last answer about it
     _message: str = ""
     _progress: float = 0.0
     _answered: set[str] = field(default_factory=set)
@@ -78,8 +84,11 @@ class RemoteTask:
             is_left = is_closed(error) or self._fault_of(error).kind == "server_unavailable"
             if is_left:
                 raise
-            self._has_ended = True
+            self._has_ended = error.code == types.INVALID_PARAMS
             raise self._forgotten(error) from None
+        except InvalidResultError as error:
+            error.sent = self._said
+            raise
         finally:
             if not is_left:
                 self.attempt.remote = None
@@ -94,6 +103,8 @@ class RemoteTask:
 
     async def _followed(self) -> Mapping[str, Any]:
         state, is_modern = self.handle.state, self.handle.is_modern
+        if is_modern and _DETAILS.get(state["status"], "status") not in state:
+            state = await self._polled()
         while True:
             self._tell(state)
             match state["status"]:
@@ -102,14 +113,14 @@ class RemoteTask:
                 case "failed" if is_modern:
                     raise self._failure(state)
                 case "completed" | "failed":
-                    return await self._payload()
+                    return await self._payload(state["status"])
                 case "cancelled":
                     self._has_ended = True
                     raise self._cancelled(state)
                 case "input_required" if is_modern:
                     await self._answer(state)
                 case "input_required":  # the server asks while that is open
-                    return await self._payload()
+                    return await self._payload("input_required")
                 case "working":
                     pass
                 case other:
@@ -124,19 +135,37 @@ class RemoteTask:
             self.note_progress(self._progress, None, message)
 
     async def _polled(self) -> State:
-        """What the server says of it now; where it cannot be reached for a moment, later."""
+        """What the server says of it now; where it cannot be reached for a moment, later.
+
+        Errors that may pass are asked again a few times.
+        """
+        errors = 0
         while True:
             try:
-                return checked(await self._send("tasks/get"))
+                return self._of_this(await self._send("tasks/get"))
             except MCPError as error:
                 fault = self._fault_of(error)
-                is_passing = fault.kind == "server_unavailable" and fault.retryable is not False
-                if not is_passing or fault.ends:
+                if is_closed(error):
+                    is_passing = False
+                elif fault.kind == "server_unavailable":
+                    is_passing = fault.retryable is not False and not fault.ends
+                else:
+                    errors += 1
+                    is_passing = error.code not in _FINAL and errors < ASKED_AGAIN
+                if not is_passing:
                     raise
-                logger.debug("task %s: its server was not reached: %s", self.handle.id, error)
+                logger.debug("task %s: nothing is said of it now: %s", self.handle.id, error)
             await anyio.sleep(_interval_s(self.handle.state))
 
-    async def _payload(self) -> Mapping[str, Any]:
+    def _of_this(self, sent: Any) -> State:
+        self._said = sent
+        state = checked(sent)
+        if state["taskId"] != self.handle.id:
+            asked, got = quoted(self.handle.id), quoted(state["taskId"])
+            raise InvalidResultError(f"tasks/get of task {asked} was answered with task {got}")
+        return state
+
+    async def _payload(self, status: str) -> Mapping[str, Any]:
         """The result in the design of 2025-11-25; the call to come is over with an error, too."""
         try:
             result = await self._send("tasks/result")
@@ -144,6 +173,8 @@ class RemoteTask:
             self._has_ended = not (
                 is_closed(error) or self._fault_of(error).kind == "server_unavailable"
             )
+            if status == "completed" and error.code == types.INVALID_PARAMS:
+                raise self._forgotten(error) from None  # its call had succeeded
             raise
         self._has_ended = True
         return result
@@ -171,17 +202,14 @@ class RemoteTask:
         code, message = said.get("code"), said.get("message")
         return MCPError(
             code if isinstance(code, int) else types.INTERNAL_ERROR,
-            message if isinstance(message, str) else "the task failed",
+            message if isinstance(message, str) else f"the task failed{_why(state)}",
             Facts(by_server=True, data=said.get("data")),
         )
 
     def _cancelled(self, state: State) -> CallError:
         server, call = self.elicitor.server, self.handle.call
-        why = state.get("statusMessage")
-        said = f": {server.redact(why)}" if isinstance(why, str) and why else ""
-        return CallError(
-            "tool_error", f"the task of {call.target} was cancelled by its server{said}"
-        )
+        what = f"the task of {call.target} was cancelled by its server{_why(state)}"
+        return CallError("tool_error", server.redact(what))
 
     async def _answer(self, state: State) -> None:
         """Answer what it asks, each question once."""
@@ -215,6 +243,11 @@ class RemoteTask:
                 await self._send("tasks/cancel")
             except MCPError as error:  # it has ended meanwhile, or cannot be cancelled
                 logger.debug("task %s was not cancelled: %s", self.handle.id, error)
+
+
+def _why(state: State) -> str:
+    why = state.get("statusMessage")
+    return f": {why}" if isinstance(why, str) and why else ""
 
 
 def _question(asked: Any) -> types.InputRequest:

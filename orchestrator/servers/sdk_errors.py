@@ -265,7 +265,10 @@ def fault_of_result(
     error: InvalidResultError | ValidationError, tool: str, sent: Any
 ) -> ServerFault:
     """A result that has no output; what was sent is kept."""
-    why = _invalid(error) if isinstance(error, ValidationError) else str(error)
+    if isinstance(error, ValidationError):
+        why = _invalid(error)
+    else:
+        why, sent = str(error), sent if error.sent is None else error.sent
     what = f"sent an invalid result of {quoted(tool)}: {why}"
     details = {"tool": tool} if sent is None else {"tool": tool, "output": sent}
     return ServerFault("protocol_error", what, details, retryable=False)

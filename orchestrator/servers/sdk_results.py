@@ -45,7 +45,13 @@ _NAMES = {str: "string", dict: "object", bool: "boolean", list: "array"}
 
 
 class InvalidResultError(Exception):
-    """A result that lacks what an output needs; the message says what."""
+    """A result that lacks what an output needs; the message says what.
+
+    Attributes:
+        sent: What was sent, if that is not the answer to the request of the call.
+    """
+
+    sent: Any = None
 
 
 def shown_to_sdk(result: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,13 @@ from orchestrator.engine.events import Event, TaskProgress
 from orchestrator.schema.tool import NEEDS_TASK, NO_TASKS, Tool, definition_of, tool_of
 from orchestrator.servers.definition_form import ToolForm
 from orchestrator.servers.elicitation import Elicitor
-from orchestrator.servers.remote_task import CANCEL_S, LONGEST_POLL_S, POLL_S, RemoteTask
+from orchestrator.servers.remote_task import (
+    ASKED_AGAIN,
+    CANCEL_S,
+    LONGEST_POLL_S,
+    POLL_S,
+    RemoteTask,
+)
 from orchestrator.servers.sdk_errors import is_closed
 from orchestrator.servers.sdk_results import InvalidResultError
 from orchestrator.servers.sdk_tasks import (
@@ -256,9 +262,10 @@ async def test_virtual_a_task_that_cannot_be_cancelled_is_left_alone() -> None:
     ],
 )
 async def test_virtual_what_makes_no_sense_fails_and_cancels(state: Json, why: str) -> None:
-    session = Session({})
+    session = Session(said(**state), {})
     with pytest.raises(InvalidResultError) as caught:
-        await session.follow(state)
+        await session.follow({"status": "working"})
+    assert caught.value.sent["status"] == state["status"]
     assert str(caught.value).startswith(why.replace("nothing", "null")) or why in str(caught.value)
     assert "tasks/cancel" in [method for _, method in session.asked] or "result" in why
 
@@ -274,9 +281,52 @@ async def test_virtual_a_state_without_a_status_makes_no_sense() -> None:
 async def test_virtual_a_failed_task_says_why(error: Any) -> None:
     with pytest.raises(MCPError) as caught:
         await Session().follow({"status": "failed", "error": error})
+    if error is None:
+        with pytest.raises(MCPError, match="the task failed: disk full"):
+            await Session().follow(said("failed", error=None, statusMessage="disk full"))
     assert caught.value.error.message == (
         "no disk" if error == {"code": 7, "message": "no disk"} else "the task failed"
     )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", ["completed", "failed", "input_required"])
+async def test_virtual_a_handle_of_what_has_ended_says_no_more_than_that(status: str) -> None:
+    session = Session(DONE)
+    assert await session.follow({"status": status}) == {"content": []}
+    assert session.asked == [(0.0, "tasks/get")]
+
+
+BUSY = MCPError(types.INTERNAL_ERROR, "database busy", Facts(by_server=True))
+
+
+@pytest.mark.anyio
+async def test_virtual_an_error_that_may_pass_is_asked_again() -> None:
+    session = Session(BUSY, BUSY, DONE)
+    assert await session.follow({"status": "working"}) == {"content": []}
+    for error, asked in (BUSY, ASKED_AGAIN), (MCPError(types.METHOD_NOT_FOUND, "what?"), 1):
+        session = Session(*[error] * asked, {})
+        with pytest.raises(CallError) as caught:
+            await session.follow({"status": "working"})
+        assert caught.value.error.details["lost"] is True
+        methods = [method for _, method in session.asked]
+        assert methods == ["tasks/get"] * asked + ["tasks/cancel"]
+
+
+@pytest.mark.anyio
+async def test_virtual_a_result_that_is_gone_blames_no_arguments() -> None:
+    with pytest.raises(CallError, match="of which its server says: Task not found") as caught:
+        await Session(UNKNOWN).follow({"status": "completed"}, modern=False)
+    assert (caught.value.error.kind, caught.value.error.details["lost"]) == ("protocol_error", True)
+    with pytest.raises(MCPError):  # that may be the error of the call
+        await Session(UNKNOWN).follow({"status": "failed"}, modern=False)
+
+
+@pytest.mark.anyio
+async def test_virtual_what_is_said_of_another_task_is_not_believed() -> None:
+    session = Session({**DONE, "taskId": "2"}, {})
+    with pytest.raises(InvalidResultError, match='of task "1" was answered with task "2"'):
+        await session.follow({"status": "working"})
 
 
 @pytest.mark.anyio
