@@ -20,6 +20,7 @@ class FileSession:
     """What one process writes to a file with; see `Session`."""
 
     beat_s: float | None = None  # the locks of the runs say who is alive
+    gather_s = 0.0
     errors: tuple[type[Exception], ...] = (OSError, sqlite3.Error)
 
     def __init__(self, path: Path) -> None:

@@ -21,6 +21,7 @@ RECONNECT_S = 5.5
 _FIRST_PAUSE_S, _MOST_PAUSE_S = 0.05, 1.0
 _KEYS = 1 << 62  # of locks
 WATCHED_S = 5.0
+MAX_IDLE = 4  # connections that are kept for what is written at once
 
 
 class Carried(Protocol):
@@ -43,11 +44,13 @@ class PostgresSession:
     """
 
     beat_s: float | None = BEAT_S
+    gather_s = 0.01  # a commit costs what many rows cost, on both sides
     errors: tuple[type[Exception], ...] = (JournalError,)
 
     def __init__(self, address: Address) -> None:
         self._address = address
         self._db: PostgresConnection | None = None
+        self._idle: list[PostgresConnection] = []
         self.process = 0
         self.carried: dict[str, Carried] = {}
         self._transaction: str | None = None  # the id of one whose end is not known
@@ -162,10 +165,12 @@ class PostgresSession:
         if self._db is not None:
             self._db.raw.close()
             self._db = None
+        while self._idle:
+            self._idle.pop().close()
 
     def call(self, work: Callable[[Database], object], run: str | None = None, /) -> None:
         """See `Session`."""
-        db = opened(self._address)
+        db = self._at_hand()
         try:
             with db.raw.transaction():
                 if run is not None:  # what is written about a run is written one after the other
@@ -174,7 +179,21 @@ class PostgresSession:
         except psycopg.Error as error:
             raise db.error_of(error) from None
         finally:
+            roll_back(db.raw)
+            if self._db is not None and not db.raw.closed and len(self._idle) < MAX_IDLE:
+                self._idle.append(db)
+            else:
+                db.close()
+
+    def _at_hand(self) -> PostgresConnection:
+        """A connection that nobody uses, or a new one. Raises `JournalError`."""
+        with suppress(IndexError):
+            db = self._idle.pop()
+            with suppress(LostError):  # since it was used last
+                db.execute("select 1")
+                return db
             db.close()
+        return opened(self._address)
 
     def shrink(self) -> None:
         """See `Session`."""  # PostgreSQL uses it again by itself.

@@ -85,10 +85,12 @@ class Session(Protocol):
 
     Attributes:
         beat_s: After so long without anything to write it beats; None: never.
+        gather_s: How long a row waits for others of its commit, as long as nobody waits for it.
         errors: What may go wrong with the place; anything else is a bug.
     """
 
     beat_s: float | None
+    gather_s: float
     errors: tuple[type[Exception], ...]
 
     def open(self) -> None:

@@ -116,7 +116,7 @@ class Writer:
     def _run(self) -> None:
         open_ended = True
         while open_ended:
-            batch = list(_drain(self._queue, self.session.beat_s))
+            batch = list(_drain(self._queue, self.session.beat_s, self.session.gather_s))
             open_ended = None not in batch
             writes = [each for each in batch if isinstance(each, Write)]
             self._commit(writes)
@@ -171,12 +171,14 @@ def _check(db: Database, leases: Collection[Lease]) -> None:
 
 
 def _drain(
-    waiting: queue.SimpleQueue[Write | _Waiter | None], limit_s: float | None
+    waiting: queue.SimpleQueue[Write | _Waiter | None], limit_s: float | None, gather_s: float
 ) -> Iterator[Write | _Waiter | None]:
-    """All that waits; it waits for the first, so long."""
+    """All that waits; it waits for the first, so long, and for more as long as nobody waits."""
     try:
-        yield waiting.get(timeout=limit_s)
+        yield (last := waiting.get(timeout=limit_s))
+        until = time.monotonic() + gather_s
         for _ in range(MAX_BATCH):
-            yield waiting.get_nowait()
+            left_s = until - time.monotonic() if isinstance(last, Write) else 0.0
+            yield (last := waiting.get(left_s > 0, max(0.0, left_s)))
     except queue.Empty:
         return

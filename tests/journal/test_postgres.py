@@ -289,6 +289,29 @@ def test_connections_of_readers_are_used_again(database: Address, postgres: Serv
         pass
 
 
+def test_connections_of_what_is_written_at_once_are_used_again(
+    session: PostgresSession, postgres: Server
+) -> None:
+    backends = list[int]()
+
+    def work(db: Database) -> None:
+        backends.extend(db.execute("select pg_backend_pid()").fetchone())
+
+    session.call(work)
+    session.call(work)
+    assert len(set(backends)) == 1
+    postgres.cut("postgres")
+    session.call(work)
+    assert len(set(backends)) == 2
+    with pytest.raises(JournalError, match="division by zero"):
+        session.call(lambda db: db.execute("select 1/0"))
+    session.call(work)
+    assert len(set(backends)) == 2
+    session.close()
+    session.call(work)  # it is closed: nothing is kept
+    assert len(set(backends)) == 3
+
+
 def test_a_journal_of_a_later_version_is_refused(database: Address) -> None:
     opened(database).close()
     ask(database, f"update version set number={VERSION + 1}")

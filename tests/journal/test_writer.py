@@ -73,6 +73,29 @@ async def test_all_that_wait_for_one_commit_are_woken_in_one_turn(
     assert len(turns) <= 2  # the first of them may be in the batch of the statement
 
 
+async def test_rows_that_nobody_waits_for_are_committed_together(
+    journal: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = list[float]()
+    writer = Writer(journal, commits.append)
+    monkeypatch.setattr(writer.session, "gather_s", 3600.0)
+    await to_thread.run_sync(writer.open)
+    try:
+        with anyio.fail_after(30):
+            for number in range(5):
+                writer.put(Lease("r", 1), RUN if number == 0 else INSERT, partial(_row, number))
+                await anyio.sleep(0.001)
+            await writer.flush()  # does not wait for others
+        assert stored(journal) == ["1", "2", "3", "4"]
+        assert len(commits) == 1
+    finally:
+        await to_thread.run_sync(writer.close)
+
+
+def _row(number: int) -> tuple[object, ...]:
+    return (str(number), False) if number else ()
+
+
 async def test_what_was_waited_for_is_in_the_journal(journal: Location) -> None:
     lease = Lease("r", 1)
     async with opened(journal) as writer:
