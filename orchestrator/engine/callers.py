@@ -124,12 +124,13 @@ def _counted(spending: Spending, call_next: Caller, emitter: Emitter) -> Caller:
     """Make calls as long as a budget has some; the end of what needs more cancels it."""
 
     async def call_counted(call: Call, attempt: Attempt) -> Any:
-        if not spending.begin_call():
-            await anyio.sleep_forever()
+        if (counting := spending.begin_call()) is None:
+            return await anyio.sleep_forever()
         try:
             return await call_next(call, attempt)
         finally:
-            spending.end_call()
+            for level in counting:
+                level.end_call()
             if emitter.announce:
                 emitter.spent(spending)
 

@@ -64,7 +64,7 @@ def _new_runner(outer: TaskRunner, workflow: Workflow, call: Call, attempt: Atte
 
     shared = outer.shared.inside(call, attempt)
     budget = workflow.budget
-    if budget is None and workflow.plan.finally_ is not None and shared.spending.is_bounded:
+    if budget is None and workflow.plan.finally_ is not None:
         budget = Budget()  # which has no limits, and knows when `finally` runs
     if budget is not None:
         inside = emitter.within, workflow.name

@@ -29,10 +29,13 @@ class Phase:
         self._scope = anyio.CancelScope(shield=shield)
 
     @classmethod
-    def of_finally(cls, limit_s: float, began_s: float) -> Phase:
-        """The tasks of `finally`, which nothing ends but their own limit."""
+    def of_finally(cls, limit_s: float, began_s: float, granted: Iterable[Limit]) -> Phase:
+        """The tasks of `finally`, which nothing ends but their own limit, and what is granted."""
         late = Stop.late(limit_s, "the tasks of finally reached their limit")
-        return cls([(limit_s, late)], began_s, shield=True)
+        phase = cls([(limit_s, late), *granted], began_s, shield=True)
+        if phase._first is not None and phase._first[0] <= began_s:  # no call may leave
+            phase.end(phase._first[1])
+        return phase
 
     async def run(self, work: Awaitable[None]) -> bool:
         """Do its work; the limit counts from `began_s` ago. Whether it was ended."""

@@ -78,6 +78,20 @@ class Stop:
         return cls("budget", "failed", error, Skipped(reason))
 
     @classmethod
+    def spent_by_finally(cls, name: str, limit: float) -> Self:
+        """The stop of a run whose `finally` needs more than its operator grants for that."""
+        needed = {
+            "calls": f"need more than {counted(int(limit), 'call')}",
+            "minutes": f"take more than {limit:g} min",
+            "result_mb": f"have answers of more than {limit:g} MB in memory",
+        }
+        reason = f"the tasks of finally {needed[name]}, which is the operator's budget for them"
+        message = f"{reason}: raise {name} of [budget] in servers.toml"
+        error = TaskError("budget", message, False, {name: limit, "budget": "operator"})
+        # Here too, since the error of the run may be that which has ended its tasks before.
+        return cls("budget", "failed", error, Skipped(message))
+
+    @classmethod
     def full(cls, max_run_mb: int) -> Self:
         """The stop of a run whose answers take more memory than that."""
         reason = f"the answers of the run take more than {max_run_mb:,} MB of memory"

@@ -180,11 +180,14 @@ class TaskRunner:
         began_s, now_s = 0.0, self.emitter.clock.now_s
         if self.recorder is not None:  # no time counts in which no process carries the run
             began_s = now_s - self.recorder.since(f"{self.emitter.within}finally", now_s)
-        self.phase = Phase.of_finally(self._workflow.finally_timeout_s, began_s)
+        granted = self.shared.spending.limits_of_finally(now_s, began_s)
+        self.phase = Phase.of_finally(self._workflow.finally_timeout_s, began_s, granted)
         if self._end_of_all is not None:
             self.phase.end(self._end_of_all)
         if await self.phase.run(self._follow(plan, lambda *_: None)):
             self.note_end()
+        if self.phase.stop is not None and self.phase.stop.reason == "budget":
+            self.shared.spending.end_run(self.phase.stop)
 
     def _start(self, tasks: Starter, task_id: str, then: Then) -> None:
         if self.phase.stop is not None:
@@ -300,6 +303,8 @@ class TaskRunner:
         self.end(stop)
         self._end_of_all = stop
         if self.phase is not self._main:
+            if self.stop is None and self.recorder is not None and self._outer is None:
+                self.recorder.note_stop(stop)
             self._main.stop = self.stop or stop
             self.phase.end(stop)
         for job in self._jobs.values():
