@@ -12,6 +12,7 @@ import anyio
 import httpx2
 from mcp.client.auth import OAuthClientProvider, OAuthFlowError
 from mcp.client.auth.utils import (
+    extract_field_from_www_auth,
     extract_resource_metadata_from_www_auth,
     extract_scope_from_www_auth,
     union_scopes,
@@ -78,7 +79,7 @@ class Authorizer:
         if self._changes != self._store.changes(self.subject):  # as after a logout elsewhere
             await self._load()
         login = self._login
-        if login is None or login.tokens is None or not login.is_stale(time.time()):
+        if login is None or login.tokens is None or not self._is_stale(login):
             return None if login is None else login.token
         return await self._renewed(login.token, None)
 
@@ -106,7 +107,7 @@ class Authorizer:
             login = self._login
             if login is not None and login.token not in (None, sent):
                 assert login.token is not None
-                if not login.is_stale(time.time()):
+                if not self._is_stale(login):
                     return login.token
             with anyio.CancelScope(shield=True), anyio.move_on_after(RENEWAL_S):
                 with suppress(OSError):  # which was said where it was to be locked
@@ -117,6 +118,10 @@ class Authorizer:
         what = f"its login was not renewed within {RENEWAL_S:g} s"
         raise NotAuthorizedError(what, retryable=True)
 
+    def _is_stale(self, login: Login) -> bool:
+        renews = login.refreshes or self.subject.settings.flow == "client_credentials"
+        return login.is_stale(time.time(), renews=renews)
+
     async def _renew(self, login: Login, refusal: httpx2.Response | None) -> None:
         """Renew a login, in which nobody takes part.
 
@@ -124,16 +129,11 @@ class Authorizer:
             NotAuthorizedError: A person has to, or it failed.
         """
         if self.subject.settings.flow == "client_credentials":
-            provider = flows.by_client(self.subject)
-            if self._unusable:  # nobody else's, and the next one needs no person
-                with suppress(OSError):  # then it is kept in memory
-                    await in_thread(self._store.set_aside, self.subject)
-                await self._load()
-            await self.keep(await self.obtained(provider, login, refusal or httpx2.Response(401)))
+            await self._renew_by_client(login, refusal)
             return
         lacks = refusal is not None and refusal.status_code == 403
         unusable = f"its login cannot be used: {self._unusable}" if self._unusable else ""
-        why = login.ended or unusable or "it wants a login"
+        why, keeps = login.ended or unusable or "it wants a login", lacks
         if lacks:
             why = "it wants more rights than its login has"
         elif login.refreshes:
@@ -146,12 +146,21 @@ class Authorizer:
             if provider.context.client_info is None:
                 login = login.over(why).without_client(login.client)
         elif login.tokens is not None:
-            why = "its login has ended"
-        if not lacks:
+            keeps = refusal is not None and not _is_invalid(refusal)
+            why = "it refuses its login, which is kept" if keeps else "its login has ended"
+        if not keeps:
             login = login.over(why if login.tokens is not None else login.ended)
         with suppress(OSError):
             await self.keep(noting(login, refusal))
         raise NotAuthorizedError(why, needs_login=True)
+
+    async def _renew_by_client(self, login: Login, refusal: httpx2.Response | None) -> None:
+        if self._unusable:  # nobody else's, and the next one needs no person
+            with suppress(OSError):  # then it is kept in memory
+                await in_thread(self._store.set_aside, self.subject)
+            await self._load()
+        provider = flows.by_client(self.subject)
+        await self.keep(await self.obtained(provider, login, refusal or httpx2.Response(401)))
 
     async def obtained(
         self, provider: OAuthClientProvider, login: Login, refusal: httpx2.Response
@@ -216,6 +225,12 @@ class Authorizer:
                 self._learn(self._known[token])
         for old in list(self._known)[:-REMEMBERED]:
             del self._known[old]
+
+
+def _is_invalid(refusal: httpx2.Response) -> bool:
+    """Whether a server says that the token has expired or is wrong, and not only that it is not
+    taken: behind a proxy that is ill, a good one is refused, too."""
+    return extract_field_from_www_auth(refusal, "error") == "invalid_token"
 
 
 def noting(login: Login, refusal: httpx2.Response | None) -> Login:

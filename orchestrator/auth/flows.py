@@ -6,9 +6,11 @@ Here it only gets the answer that asked for a token, and is left as soon as it h
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from typing import Any
 
 import httpx2
 from mcp.client.auth import OAuthClientProvider, OAuthFlowError
@@ -33,7 +35,16 @@ OnAnswer = Callable[[], Awaitable[AuthorizationCodeResult]]
 
 NAME = "orchestrator"
 # The error of RFC 6749 for a client that is not registered, or not any more.
-_UNKNOWN = '"invalid_client"'
+_UNKNOWN = "invalid_client"
+# Those that say that there is nothing to renew; GitHub has one of its own.
+_ENDED = (
+    _UNKNOWN,
+    "invalid_grant",
+    "invalid_token",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "bad_refresh_token",
+)
 # In the past, as the SDK reads it.
 EXPIRED = 1.0
 
@@ -172,7 +183,7 @@ async def refresh(provider: OAuthClientProvider, login: Login, send: Send) -> bo
     If the issuer does not know the client any more, the `context` has none afterwards.
 
     Raises:
-        NotAuthorizedError: As `send` raises it; or what answers is not what ends a login.
+        NotAuthorizedError: As `send` raises it; or what answers does not say that it has ended.
     """
     context = provider.context
     context.oauth_metadata, context.protected_resource_metadata = login.metadata, login.resource
@@ -184,17 +195,42 @@ async def refresh(provider: OAuthClientProvider, login: Login, send: Send) -> bo
         response, follow = await send(request), None
         if response.next_request is not None and within(response.next_request.url, request.url):
             follow = response.next_request  # which the provider follows, unless there are too many
-        # Of these, the last two end a login; of anything else, something between us is to blame.
-        if response.status_code not in (200, 400, 401) and follow is None:
-            what = f"the issuer {quoted(login.issuer, 200)} answered HTTP {response.status_code}"
-            raise NotAuthorizedError(what, retryable=True)
-        is_unknown = response.status_code != 200 and _UNKNOWN in response.text
+        if follow is None:
+            is_unknown = _ending(response, login.issuer) == _UNKNOWN
         return response
 
     await _drive(provider, None, send_and_judge, login.issuer)
     if is_unknown:
         context.client_info = None
     return context.is_token_valid()
+
+
+def _ending(response: httpx2.Response, issuer: str) -> str:
+    """The error with which an issuer says that a login has ended; empty if it has renewed it.
+
+    Raises:
+        NotAuthorizedError: It says neither: something between us may be to blame, and it stays.
+    """
+    status = response.status_code
+    said = _object_in(response) if status in (200, 400, 401) else {}
+    if status == 200 and "access_token" in said:
+        return ""
+    error = said.get("error")
+    if isinstance(error, str) and error in _ENDED:
+        return error
+    what = f"the issuer {quoted(issuer, 200)} answered HTTP {status}"
+    if isinstance(error, str):
+        what += f" {quoted(error, 200)}"
+    what += " when its login was to be renewed"
+    is_refusal = status in (400, 401)
+    raise NotAuthorizedError(what, needs_login=is_refusal, retryable=not is_refusal)
+
+
+def _object_in(response: httpx2.Response) -> dict[str, Any]:
+    with suppress(ValueError, RecursionError):
+        if isinstance(said := json.loads(response.content), dict):
+            return said
+    return {}
 
 
 async def _drive(

@@ -77,12 +77,12 @@ class Login(BaseModel):
         """Whether there is a token to get another one with."""
         return self.tokens is not None and self.tokens.refresh_token is not None
 
-    def is_stale(self, now: float) -> bool:
-        """Whether its token is, or is about to be, of no use."""
+    def is_stale(self, now: float, *, renews: bool = True) -> bool:
+        """Whether its token is of no use, or is about to be and can be renewed."""
         if self.expires_at is None:
             return False
         early_s = EARLY_S if self.lifetime_s is None else min(EARLY_S, self.lifetime_s / 10)
-        return now >= self.expires_at - early_s
+        return now >= self.expires_at - (early_s if renews else 0.0)
 
     def fits(self, subject: Subject) -> bool:
         """Whether it is for this URL, and of the issuer that the configuration names."""

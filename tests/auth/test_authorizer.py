@@ -262,6 +262,75 @@ async def test_secrets_for_an_issuer_go_nowhere_else(store: LoginStore) -> None:
         assert await authorizer.token() in world.tokens
 
 
+@pytest.mark.parametrize(
+    ("says", "said", "needs_login"),
+    [
+        ((400, {"error": "invalid_request"}), 'answered HTTP 400 "invalid_request" when its', True),
+        ((401, "<p>Log in to the proxy"), "answered HTTP 401 when its login was", True),
+        ((400, {"error": 7}), "answered HTTP 400 when its login was", True),
+        ((200, "<p>Accept our terms"), "answered HTTP 200 when its login was", False),
+        ((200, ["access_token"]), "answered HTTP 200 when its login was", False),
+    ],
+)
+async def test_only_an_issuer_that_says_so_ends_a_login(
+    store: LoginStore, says: tuple[int, Any], said: str, needs_login: bool
+) -> None:
+    async with World(says=says).open() as world:
+        await log_in(world.subject(), Visitor(), store)
+        age(world, store)
+        authorizer = Authorizer(world.subject(), store)
+        with pytest.raises(NotAuthorizedError, match=said) as caught:
+            await authorizer.token()
+        assert (caught.value.needs_login, caught.value.retryable) == (needs_login, not needs_login)
+        world.says = None
+        assert await authorizer.token() in world.tokens
+
+
+@pytest.mark.parametrize(
+    "says", [(200, {"error": "bad_refresh_token"}), (400, {"error": "invalid_grant"})]
+)
+async def test_an_issuer_that_says_so_ends_a_login(
+    store: LoginStore, says: tuple[int, Any]
+) -> None:
+    async with World(says=says).open() as world:
+        await log_in(world.subject(), Visitor(), store)
+        age(world, store)
+        with pytest.raises(NotAuthorizedError, match="and cannot be renewed"):
+            await Authorizer(world.subject(), store).token()
+        kept = store.read(world.subject())
+        assert kept is not None
+        assert kept.tokens is None
+
+
+async def test_a_refusal_that_does_not_name_the_token_ends_no_login(store: LoginStore) -> None:
+    """Without a refresh token it would be lost for nothing, as when a gateway is ill."""
+    world = World(gives_refresh=False, wants_more={"write": "write"})
+    async with ready(world, store) as orchestrator:
+        assert await orchestrator.call("it:echo") == {"value": {}}
+        good = dict(world.tokens)
+        world.revoke()
+        for _ in range(2):
+            with pytest.raises(CallError, match="it refuses its login, which is kept") as caught:
+                await orchestrator.call("it:echo")
+            assert caught.value.error.details["hint"] == "Run: orchestrator login it"
+        world.tokens |= good
+        assert await orchestrator.call("it:echo") == {"value": {}}
+        world.revoke()
+        world.blames = "invalid_token"
+        with pytest.raises(CallError, match="its login has ended"):
+            await orchestrator.call("it:echo")
+        kept = store.read(world.subject())
+        assert kept is not None
+        assert kept.tokens is None
+
+
+async def test_a_token_that_nobody_renews_is_used_until_it_expires(store: LoginStore) -> None:
+    async with World(gives_refresh=False).open() as world:
+        login = await log_in(world.subject(), Visitor(), store)
+        store.write(world.subject(), login.model_copy(update={"expires_at": time.time() + 15}))
+        assert await Authorizer(world.subject(), store).token() == login.token
+
+
 async def test_a_login_without_a_refresh_token_ends(store: LoginStore) -> None:
     async with World(gives_refresh=False).open() as world:
         await log_in(world.subject(), Visitor(), store)

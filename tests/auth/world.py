@@ -20,7 +20,7 @@ from orchestrator.auth.store import LoginStore
 from tests.http_server import BROKEN, LEGACY_PROTOCOL, listening, received_text
 
 Json = dict[str, Any]
-Answer = tuple[int, Json | None, dict[str, str]]
+Answer = tuple[int, Any, dict[str, str]]
 # What no log, journal, error or output may contain.
 SECRET = "hUsHhUsH"
 
@@ -66,6 +66,8 @@ class World:
         scope: What the server wants, as its challenge says.
         wants_more: The tools that want more scopes, with these.
         gives_refresh: Whether the issuer gives refresh tokens.
+        says: What the issuer answers all refresh tokens with: a status, and a body.
+        blames: The error that the server gives in its challenge; empty: none.
         named: The issuer that the server names; None: `issuer`.
         elsewhere: Where the server redirects calls of `moved` to.
     """
@@ -86,6 +88,8 @@ class World:
     scope: str = "read"
     wants_more: dict[str, str] = field(default_factory=dict)
     gives_refresh: bool = True
+    says: tuple[int, Any] | None = None
+    blames: str = ""
     named: str | None = None
     elsewhere: str = ""
     count: int = 0
@@ -154,6 +158,8 @@ class World:
         if self.away:
             return 307, None, {"location": self.away}
         match form["grant_type"]:
+            case "refresh_token" if self.says is not None:
+                return *self.says, {}
             case "refresh_token" if self.unknown:
                 return 401, {"error": self.unknown}, {}
             case "authorization_code" if form.get("code") in self.codes:
@@ -193,8 +199,8 @@ class World:
     def _challenge(self, status: int, scope: str, token: str) -> Answer:
         described = self.url.replace("/mcp", "/.well-known/oauth-protected-resource/mcp")
         told = f'Bearer scope="{scope}", resource_metadata="{described}"'
-        if status == 403:
-            told += ', error="insufficient_scope"'
+        blames = "insufficient_scope" if status == 403 else self.blames
+        told += f', error="{blames}"' if blames else ""
         # Some servers say what they have got.
         return status, {"error": f"not good enough: {token}"}, {"www-authenticate": told}
 
@@ -247,7 +253,7 @@ async def served(answer: Callable[[Request], Any]) -> AsyncIterator[str]:
         async with stream:
             with suppress(*BROKEN):
                 status, body, headers = await answer(Request(*await received_text(stream)))
-                text = "" if body is None else json.dumps(body)
+                text = body if isinstance(body, str) else "" if body is None else json.dumps(body)
                 lines = {"content-type": "application/json", **headers}
                 lines |= {"content-length": str(len(text)), "connection": "close"}
                 head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
