@@ -8,7 +8,8 @@ is kept. A token leaves this room only in the requests to the server it is for.
 - `login` logs a person in, who answers in a browser (`browser`) or by pasting (`pasted`).
 - `record` is a login as it is kept, `store` where (in one of the `vaults`), `status` what people
   may see of it.
-- `flows` drives the providers of the SDK, `requests` sends what they ask for.
+- `flows` drives the providers of the SDK, `requests` sends what they ask for; `revocation` tells an
+  issuer that a login is over.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ __all__ = [
     "login",
     "pasted",
     "record",
+    "revocation",
     "settings",
     "status",
     "store",

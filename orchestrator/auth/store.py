@@ -102,8 +102,8 @@ class LoginStore:
         self._vault.write(subject.key, login.model_dump_json(exclude_none=True))
         self._files.note_change(subject.key)
 
-    def remove(self, subject: Subject) -> bool:
-        """Forget a login, in all processes; whether somebody was logged in.
+    def remove(self, subject: Subject) -> Login | None:
+        """Forget a login, in all processes; the one that it was, if somebody was logged in.
 
         Raises:
             UnusableLoginError: There is one that cannot be used; it is not removed.
@@ -111,7 +111,7 @@ class LoginStore:
         login = self.read(subject)
         if self._vault.remove(subject.key):
             self._files.note_change(subject.key)
-        return login is not None and login.tokens is not None
+        return None if login is None or login.tokens is None else login
 
     def changes(self, subject: Subject) -> int:
         """How often a login was replaced or removed, by any process; quick to ask."""

@@ -25,7 +25,7 @@ OF_LOGINS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     ),
     "logout": (
         "forget the login to a server",
-        "Its tokens are removed here; the server that gave them is not told.",
+        "Its tokens are removed here, and revoked where their issuer offers that.",
         "server --servers --env-file",
         {"server": {"metavar": "SERVER", "help": "the server"}},
     ),

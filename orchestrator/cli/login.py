@@ -102,22 +102,26 @@ async def _line() -> str:
 def logout(options: argparse.Namespace) -> int:
     """`orchestrator logout`."""
     subject = _subject(options)
+    from orchestrator.auth.revocation import Revocation, revoke
     from orchestrator.auth.store import LoginStore
     from orchestrator.cli.signals import in_event_loop
 
     store = LoginStore()
 
-    async def forget() -> bool:
+    async def forget() -> Revocation | None:
         async with store.locked(subject):  # a renewal under way would store it again
             store.set_aside(subject)
-            return store.remove(subject)
+            login = store.remove(subject)
+        return None if login is None else await revoke(subject, login)
 
     try:
-        said = "logged out of" if in_event_loop(forget) else "there was no login to"
+        revocation = in_event_loop(forget)
     except OSError as error:
         complain(f"the login to server {quoted(subject.name)} cannot be removed: {error}")
         return FAILED
-    print(f"{said} server {quoted(subject.name)}", file=sys.stderr)
+    said = "there was no login to" if revocation is None else "logged out of"
+    told = "" if revocation is None else f"; {revocation.said}"
+    print(cut(visible(f"{said} server {quoted(subject.name)}{told}"), MAX_LINK), file=sys.stderr)
     return 0
 
 

@@ -69,7 +69,7 @@ def test_a_keyring_is_used_if_there_is_one(ring: Ring) -> None:
     assert list(ring.kept) == [("orchestrator", SUBJECT.key)]
     assert not list(default_directory().glob("*.json"))
     assert LoginStore().read(SUBJECT) == LOGIN
-    assert store.remove(SUBJECT)
+    assert store.remove(SUBJECT) == LOGIN
     assert not ring.kept
     assert not store.remove(SUBJECT)
 

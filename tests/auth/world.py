@@ -67,6 +67,7 @@ class World:
         wants_more: The tools that want more scopes, with these.
         gives_refresh: Whether the issuer gives refresh tokens.
         says: What the issuer answers all refresh tokens with: a status, and a body.
+        revokes: The answer to revocations: a status, and a body; None: they are not offered.
         blames: The error that the server gives in its challenge; empty: none.
         named: The issuer that the server names; None: `issuer`.
         elsewhere: Where the server redirects calls of `moved` to.
@@ -89,6 +90,7 @@ class World:
     wants_more: dict[str, str] = field(default_factory=dict)
     gives_refresh: bool = True
     says: tuple[int, Any] | None = None
+    revokes: tuple[int, Any] | None = None
     blames: str = ""
     named: str | None = None
     elsewhere: str = ""
@@ -130,6 +132,16 @@ class World:
                 return 201, {**request.json, **client}, {}
             case "/authorize":
                 return self._authorize(request.query)
+            case "/revoke" if self.revokes is not None:
+                self.forms.append(request.form | _basic(request))
+                status, body = self.revokes
+                known = request.form["token_type_hint"] != body
+                if status == 200 and known:
+                    self.tokens.pop(request.form["token"], None)
+                    self.refreshes.discard(request.form["token"])
+                    return 200, None, {}
+                error = "unsupported_token_type" if status == 200 else body
+                return 400 if status == 200 else status, {"error": error}, {}
             case "/token":
                 self.forms.append(request.form | _basic(request))
                 if self.before_token is not None:
@@ -139,6 +151,7 @@ class World:
 
     def _metadata(self) -> Json:
         names = {"authorization": "authorize", "token": "token", "registration": "register"}
+        names |= {} if self.revokes is None else {"revocation": "revoke"}
         return {
             "issuer": self.issuer,
             **{f"{name}_endpoint": f"{self.issuer}/{path}" for name, path in names.items()},

@@ -99,7 +99,9 @@ def test_a_day_with_a_login(world: Running, capsys: Capture) -> None:
     assert world.run("call", server="it:echo") == 0
 
     assert world.run("logout") == 0
-    assert capsys.readouterr().err.endswith('logged out of server "it"\n')
+    said = 'logged out of server "it"; its issuer'
+    assert said in (told := capsys.readouterr().err)
+    assert told.endswith("offers no revocation, so its tokens are good until they expire\n")
     assert world.run("logout") == 0
     assert capsys.readouterr().err == 'there was no login to server "it"\n'
     assert world.run("call", server="it:echo") == 1
@@ -134,6 +136,16 @@ def test_a_login_that_cannot_be_moved_is_an_error(
     monkeypatch.setattr("orchestrator.auth.store.LoginStore.set_aside", fail)
     assert world.run("logout") == 1
     assert 'the login to server "it" cannot be removed: full' in capsys.readouterr().err
+
+
+def test_a_logout_ends_the_tokens_too(world: Running, capsys: Capture) -> None:
+    world.world.revokes = 200, ""
+    assert world.run("login") == 0
+    assert len(world.world.tokens) == 1
+    assert world.run("logout") == 0
+    assert "has revoked its tokens\n" in capsys.readouterr().err
+    assert not world.world.tokens
+    assert not world.world.refreshes
 
 
 def test_a_login_as_json_and_one_that_does_not_expire(world: Running, capsys: Capture) -> None:
