@@ -26,7 +26,7 @@ async def test_both_tokens_are_revoked_as_their_client(
         login = await log_in(subject, Visitor(), store_in(tmp_path))
         revocation = await revoke(subject, login)
         assert revocation.done
-        assert revocation.said == f'its issuer "{world.issuer}/" has revoked its tokens'
+        assert revocation.said == f'its issuer "{world.issuer}" has revoked its tokens'
         assert not world.tokens
         assert not world.refreshes
         told = world.forms[-2:]
