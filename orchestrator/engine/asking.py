@@ -169,8 +169,8 @@ class Asking:
         of = call.turn, call.is_fallback, about
         question = Question(call.task, call.item, kind, message, schema, arguments, *of)
 
-        def on_open() -> None:
-            if self._emitter.announce:
+        def on_open(is_new: bool) -> None:
+            if is_new and self._emitter.announce:
                 self._emitter.asked(question)
             self._on_open(call)
 

@@ -69,6 +69,12 @@ class Question:
         """What tells it from all others of its run."""
         return self.kind, self.about, self.task, self.item, self.turn, self.is_fallback
 
+    def stands_for(self, other: Question) -> bool:
+        """Whether a reply to it is one to another question: servers ask several calls to have the
+        same done, as to log in."""
+        is_confirmed = self.kind == "elicitation" and self.schema is None
+        return is_confirmed and (other.kind, other.message) == (self.kind, self.message)
+
     @property
     def where(self) -> str:
         """The task, with its item."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -35,7 +36,7 @@ class _Open:
 
     def __init__(self, question: Question, ends_at: float) -> None:
         self.question, self.ends_at = question, ends_at
-        self.answered = anyio.Event()
+        self.answered, self.over = anyio.Event(), anyio.Event()
         self.reply: Reply | None = None
         self.error: CallError | None = None
         self.is_being_asked = False
@@ -88,7 +89,7 @@ class Questions:
         question: Question,
         call: Call,
         attempt: Attempt,
-        on_open: Callable[[], None],
+        on_open: Callable[[bool], None],
         limit_s: float = math.inf,
     ) -> Reply | None:
         """The reply to a question: the one that was given before, or the next.
@@ -96,7 +97,7 @@ class Questions:
         Args:
             question: The question.
             call: The call that waits for it, and `attempt` its state.
-            on_open: Is called if the call has to wait.
+            on_open: Is called if the call has to wait, with whether it is asked about on its own.
             limit_s: How long, seconds.
 
         Returns:
@@ -108,23 +109,41 @@ class Questions:
         if (known := self._known(question)) is not None:
             self._on_reply(question, known)
             return known
-        if self._recorder is not None:
-            await self._recorder.note_question(question)
-        asked_at = anyio.current_time()
-        opened = _Open(question, asked_at + limit_s)
+        if (shared := await self._shared(question, call, attempt, on_open)) is not None:
+            return shared
+        opened = _Open(question, anyio.current_time() + limit_s)
         self._open.append(opened)
-        attempt.note, attempt.asks = ANSWER, True
-        on_open()
         try:
-            with anyio.CancelScope() as attempt.end_by:
+            if self._recorder is not None:
+                await self._recorder.note_question(question)
+            with _asking(attempt):
+                on_open(True)
                 await self._wait(opened)
         finally:
-            attempt.note, attempt.asks, attempt.end_by = None, False, None
             self._open.remove(opened)
+            opened.over.set()
         attempt.check_cancelled(call)
         if opened.error is not None:
             raise opened.error
         return await self._kept(opened)
+
+    async def _shared(
+        self, question: Question, call: Call, attempt: Attempt, on_open: Callable[[bool], None]
+    ) -> Reply | None:
+        """The reply to a question that is open and stands for this one; None if there is none."""
+        while opened := next(
+            (each for each in self._open if each.question.stands_for(question)), None
+        ):
+            with _asking(attempt):
+                on_open(False)
+                await opened.over.wait()
+            attempt.check_cancelled(call)
+            if opened.error is not None:
+                raise CallError.of(opened.error.error)
+            if opened.reply is not None:
+                self._replies[question.key] = opened.reply
+                return opened.reply
+        return None
 
     def _known(self, question: Question) -> Reply | None:
         """The reply that was given before, also for all items."""
@@ -216,6 +235,17 @@ class Questions:
         for each in self._open:
             if self._recorder is not None and (found := self._recorder.reply(each.question)):
                 each.settle(found)
+
+
+@contextmanager
+def _asking(attempt: Attempt) -> Iterator[None]:
+    """Show that a call waits for a reply, and let it be cancelled."""
+    attempt.note, attempt.asks = ANSWER, True
+    try:
+        with anyio.CancelScope() as attempt.end_by:
+            yield
+    finally:
+        attempt.note, attempt.asks, attempt.end_by = None, False, None
 
 
 def _ignored(question: Question, reply: Reply) -> None:

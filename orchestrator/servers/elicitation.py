@@ -21,7 +21,7 @@ from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError
 from orchestrator.schema.defaults import with_defaults
 from orchestrator.servers.config import Server
-from orchestrator.servers.sdk_errors import LOGIN
+from orchestrator.servers.sdk_errors import LOGIN, REASON
 
 logger = logging.getLogger("orchestrator")
 
@@ -154,7 +154,9 @@ async def logged_in(call: Callable[[], Awaitable[Any]], attempt: Attempt) -> Any
         except CallError as error:
             if attempt.elicit is None or not error.error.details.get(LOGIN):
                 raise
-            message = f"{error}, and confirm when it is done."
+            # The same for all calls that wait for it, so that it is asked once.
+            why, hint = error.error.details.get(REASON), error.error.details.get("hint")
+            message = f"{why}. {hint}, and confirm when it is done."
             _, refused = await attempt.elicit(message, None)
             if refused:
                 raise

@@ -33,7 +33,7 @@ _SESSION_GONE = re.compile(
 )
 _UNSUPPORTED = "Unsupported protocol version from the server: "  # the SDK, of a result
 # Says in the details of an error that a person has to log in.
-LOGIN = "login_required"
+LOGIN, REASON = "login_required", "login_reason"
 # How much of a path a message shows, of what a server sent, and of the server's own message.
 MAX_PATH = 300
 MAX_SENT = 200
@@ -196,7 +196,7 @@ def _fault_of_login(said: str, facts: Facts) -> ServerFault:
         shown = f"HTTP {facts.http_status}: {said}" if facts.by_server else said
         what = f"answered {shown}: {facts.refused}"
     if facts.needs_login:
-        details[LOGIN] = True
+        details |= {LOGIN: True, REASON: facts.refused}
     return ServerFault("server_unavailable", what, details, facts.may_retry)
 
 

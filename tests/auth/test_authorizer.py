@@ -402,12 +402,13 @@ async def test_a_task_asks_for_a_login_and_goes_on(store: LoginStore) -> None:
         await log_in(world.subject(), Visitor(), store)
         return True
 
-    plan = {"tasks": [{"id": "a", "tool": "it:write"}, {"id": "b", "tool": "it:echo"}]}
+    each = {"id": "c", "tool": "it:write", "for_each": [1, 2, 3]}
+    plan = {"tasks": [{"id": "a", "tool": "it:write"}, {"id": "b", "tool": "it:echo"}, each]}
     async with ready(world, store, oauth=OAuth()) as orchestrator:
         result = await orchestrator.run(plan, answer=answer)
         assert result.status == "success"
         assert result.tasks["a"].attempts == 1
-        [message] = asked
+        [message] = asked  # one for all that wait for it
         assert "it wants more rights than its login has" in message
         assert message.endswith("Run: orchestrator login it, and confirm when it is done.")
         assert set(world.tokens.values()) == {"read", "read write"}
