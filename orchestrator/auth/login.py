@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -102,7 +103,9 @@ async def log_in(
                 await keeper.keep(lambda kept: kept.without_client(client_info))
             raise
         return await keeper.keep(
-            lambda kept: login.model_copy(update={"registered": kept.registered})
+            lambda kept: login.model_copy(
+                update={"registered": kept.registered, "account": secrets.token_hex(8)}
+            )
         )
     raise NotAuthorizedError(f"nobody logged in within {PERSON_S / 60:g} minutes")
 

@@ -43,6 +43,8 @@ class Login(BaseModel):
         ended: Why nobody is logged in any more; empty otherwise.
         registered: Clients that were registered for logins, also for those that failed: the last
             one first. Each has its issuer and where it sends a browser.
+        account: A random name for whose it is, as nothing tells whether the next login is somebody
+            else's; empty before the first.
         version: Of what is kept.
     """
 
@@ -60,6 +62,7 @@ class Login(BaseModel):
     described_at: str = ""
     ended: str = ""
     registered: tuple[OAuthClientInformationFull, ...] = Field(default=(), repr=False)
+    account: str = ""
     version: Literal[1] = 1
 
     def __repr__(self) -> str:

@@ -47,6 +47,7 @@ class LoginStore:
 
     def __init__(self, directory: Path | None = None) -> None:
         self._files = Files(directory or default_directory())
+        self._account: tuple[int, str] | None = None  # with the changes until it was read
         self._only_files = directory is not None or VARIABLE in os.environ
 
     @cached_property
@@ -78,6 +79,17 @@ class LoginStore:
             what = f"{self._vault.name(subject.key)} {_fault(text)}"
             raise UnusableLoginError(what) from None
         return login if login.fits(subject) else None
+
+    async def account(self, subject: Subject) -> str:
+        """Whose login it is: another one after each login by a person; empty if nobody's."""
+        changes = self.changes(subject)
+        if self._account is None or self._account[0] != changes:
+            login = None
+            with suppress(UnusableLoginError):
+                login = await in_thread(self.read, subject)
+            is_over = login is None or login.tokens is None
+            self._account = changes, "" if is_over or login is None else login.account
+        return self._account[1]
 
     def set_aside(self, subject: Subject) -> None:
         """Move a login out of the way that cannot be used, and say where it is; no other one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +14,9 @@ from orchestrator.calls.rates import Rate
 if TYPE_CHECKING:
     from orchestrator.schema.tool import Tool
 
+
+Account = Callable[[], Awaitable[str]]
+"""Tells one account of a server from others; it says nothing by itself."""
 
 Approve = Sequence[str] | Literal["destructive"]
 """The patterns of tools whose calls a person has to approve; or those that may destroy."""
@@ -41,6 +44,7 @@ class ServerPolicy:
         elicits: Whether a person answers what the server asks during a call.
         turn: What makes that one call at a time; None = it may be several.
         identity: What tells it from another server of that name; it says nothing by itself.
+        account: Tells whose account its calls are made for, if that can change; None: it cannot.
     """
 
     timeout_s: float = DEFAULT_TIMEOUT_S
@@ -52,6 +56,7 @@ class ServerPolicy:
     elicits: bool = False
     turn: Slots | None = None
     identity: str = ""
+    account: Account | None = None
 
     @property
     def asks(self) -> bool:

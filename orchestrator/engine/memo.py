@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.calls.call import Attempt, Call, Caller
@@ -24,7 +24,9 @@ def with_memo(call_next: Caller, recorder: Recorder, servers: Servers, emitter: 
         # What a resumed run knows of a call comes first: it may have failed, and gone on.
         if memo is None or tool is None or not cache.allows(tool) or recorder.answer(call):
             return await call_next(call, attempt)
-        key = _key_of(call, attempt, cache, tool, servers.policies)
+        policy = servers.policies.get(call.server, FREE)
+        account = await _account(policy)
+        key = _key_of(call, attempt, cache, tool, [policy.identity, *account])
         found = await memo.find(key, cache.ttl_s)
         attempt.check_cancelled(call)
         if found is not None:
@@ -32,7 +34,8 @@ def with_memo(call_next: Caller, recorder: Recorder, servers: Servers, emitter: 
             attempt.note_answer(found.size)
             return found.output
         output = await call_next(call, attempt)
-        memo.keep(key, cache.ttl_s, Remembered(output, attempt.wrapped, attempt.answer_bytes))
+        if await _account(policy) == account:  # else the answer may be for either
+            memo.keep(key, cache.ttl_s, Remembered(output, attempt.wrapped, attempt.answer_bytes))
         return output
 
     def call_or_remember(call: Call, attempt: Attempt) -> Awaitable[Any]:
@@ -50,19 +53,25 @@ def _tool_of(call: Call, tools: Mapping[str, Tool]) -> Tool | None:
     return known or request_tool(call.kind, call.server, "")
 
 
+async def _account(policy: ServerPolicy) -> list[str]:
+    """Whose account a server is called for, if anybody has logged in."""
+    account = "" if policy.account is None else await policy.account()
+    return [account] if account else []
+
+
 def _key_of(
     call: Call,
     attempt: Attempt,
     cache: CachePlan,
     tool: Tool,
-    policies: Mapping[str, ServerPolicy],
+    server: Sequence[str],
 ) -> str:
     """A hash of all that an answer may depend on."""
     arguments = call.arguments
     if tool.key_argument and arguments.get(tool.key_argument) == call.idempotency_key:
         arguments = {name: of for name, of in arguments.items() if name != tool.key_argument}
     about = {
-        "server": [call.server, policies.get(call.server, FREE).identity],
+        "server": [call.server, *server],
         "call": [call.kind, call.tool, tool.digest],
         "arguments": arguments,
         "turns": None if attempt.turns is None else [cache.turns, attempt.turns.about()],

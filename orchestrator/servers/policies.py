@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.calls.adaptive import AdaptiveSlots
 from orchestrator.calls.causes import Cause
 from orchestrator.calls.grants import GrantedRate, GrantedSlots, Granter
 from orchestrator.calls.limits import Slots
-from orchestrator.calls.policy import ServerPolicy
+from orchestrator.calls.policy import Account, ServerPolicy
 from orchestrator.calls.rates import Rate
 from orchestrator.documents.encode import to_json
 from orchestrator.errors import ConfigError, Problem
 from orchestrator.servers.config import Server, ServerTable, ToolSettings
+
+if TYPE_CHECKING:
+    from orchestrator.auth.store import LoginStore
 
 RESOURCES = "[resources]"  # what is kept beside the limits of servers; none has such a name
 _LIMITS = {"max_concurrency", "rate", "sessions", "tools", "writes"}
@@ -46,7 +49,25 @@ def policy_of(server: Server, granter: Granter | None = None) -> ServerPolicy:
         asks or by_person,
         Slots(1, Cause("turn", name)) if takes_turns else None,
         server.identity,
+        _account_of(server),
     )
+
+
+def _account_of(server: Server) -> Account | None:
+    """Who is logged in to a server; None where nobody logs in."""
+    if not server.logs_in or (server.oauth is not None and server.oauth.flow != "login"):
+        return None
+    store: LoginStore | None = None
+
+    async def account() -> str:
+        nonlocal store
+        if store is None:
+            from orchestrator.auth.store import LoginStore  # here, since it loads the SDK
+
+            store = LoginStore()
+        return await store.account(server.subject)
+
+    return account
 
 
 class _Making:

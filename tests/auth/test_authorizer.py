@@ -553,6 +553,40 @@ async def test_another_process_is_not_waited_for_for_ever(
                 pass
 
 
+async def test_the_memo_has_no_answers_of_another_login(store: LoginStore, tmp_path: Path) -> None:
+    world = World()
+    flow = {"tasks": [{"id": "a", "tool": "it:echo", "cache": {"ttl_s": 60, "open_world": True}}]}
+
+    async def is_cached() -> bool:
+        async with Orchestrator({"it": server(world)}, journal=tmp_path / "runs.db") as opened:
+            result = await opened.run(flow)
+            assert result.status == "success"
+            return result.tasks["a"].cached
+
+    async with world.open():
+        await log_in(world.subject(), Visitor(), store)
+        assert [await is_cached(), await is_cached()] == [False, True]
+        age(world, store)
+        assert await is_cached()  # a renewal is the same login
+        await log_in(world.subject(), Visitor(), store)
+        assert [await is_cached(), await is_cached()] == [False, True]
+
+
+async def test_an_account_is_that_of_the_login_that_is_kept(
+    store: LoginStore, tmp_path: Path
+) -> None:
+    async with World().open() as world:
+        subject = world.subject()
+        assert await store.account(subject) == ""
+        login = await log_in(subject, Visitor(), store)
+        assert await store.account(subject) == login.account != ""
+        store.write(subject, login.over("it has ended"))
+        assert await store.account(subject) == ""
+        [file] = (tmp_path / "logins").glob("*.json")
+        file.write_text("{")
+        assert await LoginStore(tmp_path / "logins").account(subject) == ""
+
+
 async def test_old_tokens_are_forgotten(store: LoginStore) -> None:
     async with World().open() as world:
         authorizer = Authorizer(world.subject(), store)

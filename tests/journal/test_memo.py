@@ -20,6 +20,7 @@ from mcp.types import ToolAnnotations
 
 from orchestrator import CallError, Orchestrator, RunResult, Server, WorkflowError
 from orchestrator.calls.call import Attempt, Call
+from orchestrator.calls.policy import ServerPolicy
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.events import Announcer
 from orchestrator.engine.memo import with_memo
@@ -217,6 +218,36 @@ async def test_what_a_run_knows_of_a_call_goes_before_the_memo() -> None:
     cancelled.cancel()
     with pytest.raises(CallError, match="was cancelled"):
         await known(call, cancelled)
+
+
+async def test_an_answer_during_which_somebody_else_logs_in_is_not_kept() -> None:
+    kept: list[str] = []
+
+    class Empty(Memo):
+        async def find(self, *_: Any) -> None:
+            return None
+
+        def keep(self, key: str, *_: Any) -> None:
+            kept.append(key)
+
+    accounts = ["a", "b", "b", "b", "", ""]
+
+    async def account() -> str:
+        return accounts.pop(0)
+
+    async def call_next(_: Call, __: Attempt) -> str:
+        return "new"
+
+    recorder = RunRecorder(Writer(Path("nowhere")), Lease("run", 1))
+    recorder.memo = Empty()
+    plan = fake_workflow(page(tool="fake:a")).plan
+    tool = Tool("fake", "a", {}, read_only=True)
+    servers = Servers({tool.target: tool}, {"fake": ServerPolicy(account=account)})
+    remembered = with_memo(call_next, recorder, servers, Emitter(Announcer(()), plan))
+    for count in (0, 1, 2):
+        await remembered(Call("a", "fake", "a", {}), Attempt())
+        assert len(kept) == count
+    assert len(set(kept)) == 2
 
 
 async def test_only_what_a_tool_reads_is_kept(journal: Location) -> None:
