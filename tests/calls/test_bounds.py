@@ -91,6 +91,7 @@ BOUNDS = {
     ("replay", "_Player.call", "anyio.sleep_forever"): CALLER,
     ("questions", "Questions._watch_for_end", "async with self._watch"): PERSON,
     ("questions", "Questions._wait", "opened.answered.wait"): PERSON,
+    ("questions", "Questions._shared", "opened.over.wait"): PERSON,
     ("asking", "Terminal.__call__", "async with self._turn"): PERSON,
     ("asking", "Terminal._line", "anyio.wait_readable"): PERSON,
     ("schedules", "Passing.generations", "self._changed.wait"): "the tasks of a generation",
