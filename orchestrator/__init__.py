@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         TaskError,
         WorkflowError,
     )
+    from orchestrator.journal.orders import Order
     from orchestrator.report.prompt import catalog_text
     from orchestrator.schema.tool import Tool
     from orchestrator.servers.config import Server
@@ -70,6 +71,7 @@ __all__ = [
     "Observer",
     "Orchestrator",
     "OrchestratorError",
+    "Order",
     "Problem",
     "Question",
     "RefusedError",
@@ -111,6 +113,7 @@ _HOMES = {
         "TaskError",
         "WorkflowError",
     ),
+    "journal.orders": ("Order",),
     "report.prompt": ("catalog_text",),
     "schema.tool": ("Tool",),
     "servers.config": ("Server",),

@@ -38,6 +38,7 @@ from orchestrator.inspection import Inspector
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import KeptRun
 from orchestrator.journal.location import Location
+from orchestrator.journal.orders import Order, Submitted
 from orchestrator.journal.recorder import Unknown
 from orchestrator.journal.statistics import known_estimates
 from orchestrator.owner import Held
@@ -205,17 +206,41 @@ class Runs(Inspector):
         return await self._journal.begin(record, hiding=self.hiding)
 
     async def queue(
-        self, workflow: WorkflowSource, inputs: Inputs = None, **options: Unpack[RunOptions]
+        self,
+        workflow: WorkflowSource,
+        inputs: Inputs = None,
+        order: Order | None = None,
+        **options: Unpack[RunOptions],
     ) -> str:
-        """Keep a run in the journal for a worker to carry; its id.
+        """Keep a run in the journal for a worker to carry; its id, or that of who has its key.
+
+        Takes and raises what `submit` does.
+        """
+        return (await self.submit(workflow, inputs, order, **options)).run
+
+    async def submit(
+        self,
+        workflow: WorkflowSource,
+        inputs: Inputs = None,
+        order: Order | None = None,
+        **options: Unpack[RunOptions],
+    ) -> Submitted:
+        """As `queue`, and whether the run is a new one.
+
+        Args:
+            workflow: As for `run`, and so are `inputs` and `options`.
+            inputs: Values for its inputs.
+            order: What is asked of the queue: a key, a priority, a time, who may carry it.
+            options: Settings of the run.
 
         Raises:
             WorkflowError: As for `run`, of what is known without the servers.
-            JournalError: It cannot be kept.
+            JournalError: It cannot be kept, or the key is that of another workflow or other inputs.
         """
         request = self._request(workflow, inputs, options)
-        await self._kept_in().queue(record_of(request, self._pool), self.hiding)
-        return request.settings.run_id
+        servers = tuple(request.workflow.plan.servers)
+        order = replace(order or Order(), servers=servers)
+        return await self._kept_in().queue(record_of(request, self._pool), self.hiding, order)
 
     def _kept_in(self) -> Journal:
         if self._journal is None:

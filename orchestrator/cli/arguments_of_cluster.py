@@ -7,15 +7,45 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.cli.parser import count, flag
+from orchestrator.cli.parser import at, count, delay, flag, integer
+
+_DUE: dict[str, Any] = {"dest": "due", "default": 0.0, "metavar": "TIME"}
+ORDERS: dict[str, dict[str, Any]] = {
+    "--key": {
+        "metavar": "KEY",
+        "help": "only one run has this key: submitted again, it is the run that has it",
+    },
+    "--priority": {
+        "type": integer,
+        "default": 0,
+        "metavar": "N",
+        "help": "a higher one goes first, from -1000 to 1000 (default: 0)",
+    },
+    "--delay": _DUE | {"type": delay, "help": "begin so long from now: 30s, 10m, 12h, 7d"},
+    "--at": _DUE | {"type": at, "help": "begin then: 2026-01-31T03:00, or 03:00 for the next one"},
+    "--max-runs": {
+        "type": count,
+        "metavar": "N",
+        "help": "begin while fewer than N submitted runs of this workflow are under way",
+    },
+    "--needs": {
+        "dest": "labels",
+        "action": "append",
+        "default": [],
+        "metavar": "LABEL",
+        "help": "only a worker with this label carries it (repeatable)",
+    },
+}
 
 OF_CLUSTER: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "submit": (
         "put a run into the queue of a database, for a worker to carry",
         "Prints the id of the run. Its inputs are checked, its servers are not started.",
         "file values --servers --no-pool --env-file --no-lock --input --inputs --schedule "
-        "--max-concurrency --journal --wait --json",
+        "--max-concurrency --journal --key --priority --delay|--at --max-runs --needs --wait "
+        "--json",
         {
+            **ORDERS,
             "--wait": flag("wait until it has ended, and print its output"),
             "--json": flag("with --wait: print the result document"),
         },
@@ -23,8 +53,15 @@ OF_CLUSTER: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     "worker": (
         "carry the runs that were submitted to a database",
         "Takes over those of workers that are gone. Ctrl-C or SIGTERM hands over what it carries.",
-        "--servers --no-pool --env-file --no-lock --at-once --unknown --journal",
+        "--servers --no-pool --env-file --no-lock --at-once --label --unknown --journal",
         {
+            "--label": {
+                "dest": "labels",
+                "action": "append",
+                "default": [],
+                "metavar": "LABEL",
+                "help": "carry runs that need this label, too (repeatable)",
+            },
             "--at-once": {
                 "type": count,
                 "default": 4,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from orchestrator.cli.diagnostics import complain
+from orchestrator.cli.following import check_on, follow, has_key
 from orchestrator.cli.history import configured, path_of
 from orchestrator.cli.pool import pool_of
 from orchestrator.cli.signals import Ending, in_event_loop
@@ -19,6 +20,7 @@ from orchestrator.engine.settings import MAX_RUN_MB
 from orchestrator.errors import JournalError
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Address
+from orchestrator.journal.orders import Order, Submitted
 from orchestrator.servers.config import JournalTable
 from orchestrator.workflow.model import Workflow
 
@@ -47,10 +49,8 @@ def _engine(
 
 def run_on(options: argparse.Namespace) -> int:
     """`orchestrator run --on`."""
-    from orchestrator.cli.following import check_on, follow
-
     check_on(options)
-    options.journal = options.on
+    options.journal, options.order = options.on, Order()
     return follow(options, *_asked(options))
 
 
@@ -58,22 +58,28 @@ def submit(options: argparse.Namespace) -> int:
     """`orchestrator submit`."""
     workflow, inputs, engine = _asked(options)
     if options.wait:
-        from orchestrator.cli.following import follow
-
+        options.order = _order(options)
         options.quiet, options.max_run_mb = True, MAX_RUN_MB
         for name in ("output", "report", "perfetto", "metrics", "events"):
             setattr(options, name, None)
         return follow(options, workflow, inputs, engine)
     settings = {"schedule": options.schedule, "max_concurrency": options.max_concurrency}
 
-    async def put() -> str:
+    async def put() -> Submitted:
         async with engine:
-            return await engine.queue(workflow, inputs, **settings)
+            return await engine.submit(workflow, inputs, _order(options), **settings)
 
-    run = in_event_loop(put)
-    print(run)
-    print(f'submitted; "orchestrator show {run}" shows how it is', file=sys.stderr)
+    submitted = in_event_loop(put)
+    print(submitted.run)
+    how = f'"orchestrator show {submitted.run}" shows how it is'
+    done = "submitted" if submitted.is_new else has_key(submitted.run, options.key)
+    print(f"{done}; {how}", file=sys.stderr)
     return 0
+
+
+def _order(options: argparse.Namespace) -> Order:
+    labels = tuple(options.labels)
+    return Order(options.key, options.priority, options.due, options.max_runs, labels)
 
 
 def _asked(options: argparse.Namespace) -> tuple[Workflow, dict[str, Any], Orchestrator]:
@@ -97,8 +103,15 @@ def worker(options: argparse.Namespace) -> int:
 
     address = journal.location
     assert isinstance(address, Address)
-    at_once = {"at_once": options.at_once, "unknown": options.unknown}
-    working = Worker(engine, journal, DbosDispatch(address), **at_once, tell=complain)
+    working = Worker(
+        engine,
+        journal,
+        DbosDispatch(address),
+        at_once=options.at_once,
+        labels=options.labels,
+        unknown=options.unknown,
+        tell=complain,
+    )
 
     async def session() -> None:
         scope = anyio.CancelScope()

@@ -17,6 +17,7 @@ from orchestrator.cli.kept_run import NamedRun
 from orchestrator.cli.run import CancellableRun, Elsewhere, carry_out
 from orchestrator.cli.signals import Ending
 from orchestrator.client import Orchestrator
+from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Announcer
 from orchestrator.errors import CarriedError, JournalError, Problem, UnknownRunError, WorkflowError
 from orchestrator.journal.following import Following
@@ -24,6 +25,7 @@ from orchestrator.journal.history import OPEN, PAUSED, RUNNING, KnownRun
 from orchestrator.journal.kept import documents_of
 from orchestrator.journal.kept_run import ask_to_end
 from orchestrator.journal.location import Address
+from orchestrator.journal.orders import Order
 from orchestrator.workflow.model import Workflow
 
 LOOK_S = 0.5
@@ -40,6 +42,11 @@ def check_on(options: argparse.Namespace) -> None:
     ]
     if found:
         raise WorkflowError("usage", found)
+
+
+def has_key(run: str, key: str | None) -> str:
+    """What is said of a run that was submitted before."""
+    return f"run {run} has the key {quoted(str(key))} already: nothing new is submitted"
 
 
 def follow(
@@ -74,9 +81,12 @@ class _Submitted(CancellableRun):
     async def run(self) -> int:
         names = ("schedule", "max_concurrency", "max_run_mb")
         settings: Any = {name: getattr(self.options, name) for name in names}
+        order: Order = self.options.order
         async with self.orchestrator:
-            run = await self.orchestrator.queue(self.workflow, self.inputs, **settings)
-        print(f"run {run} is submitted", file=sys.stderr)
+            submit = self.orchestrator.submit
+            run, is_new = await submit(self.workflow, self.inputs, order, **settings)
+        done = f"run {run} is submitted" if is_new else has_key(run, order.key)
+        print(done, file=sys.stderr)
         journal = self.orchestrator.journal_location
         assert isinstance(journal, Address)
         following = Following(journal, run, self.workflow, Announcer(self.observers))

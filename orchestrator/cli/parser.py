@@ -117,6 +117,42 @@ def minutes(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error).replace("seconds", "minutes", 1)) from None
 
 
+def delay(text: str) -> float:
+    """So long from now as `10m`; seconds since 1970."""
+    from time import time
+
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+    try:
+        return time() + seconds(text[:-1]) * units[text[-1:]]
+    except (KeyError, argparse.ArgumentTypeError):
+        message = f'expected a time such as 30s, 10m, 12h or 7d, got "{text}"'
+        raise argparse.ArgumentTypeError(message) from None
+
+
+def at(text: str) -> float:
+    """A moment to come, or the next time that a clock shows this; seconds since 1970."""
+    from datetime import datetime, time, timedelta
+
+    try:
+        if ":" in text and "-" not in text:
+            now = datetime.now().astimezone()
+            clock = time.fromisoformat(text)
+            found = now.replace(hour=clock.hour, minute=clock.minute, second=clock.second)
+            return (found if found > now else found + timedelta(days=1)).timestamp()
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        message = f'expected a time such as 2026-01-31T03:00 or 03:00, got "{text}"'
+        raise argparse.ArgumentTypeError(message) from None
+
+
+def integer(text: str) -> int:
+    """An integer."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'expected an integer, got "{text}"') from None
+
+
 def moment(text: str) -> float:
     """A date, or so long ago as `7d`, `12h`, `30m`; seconds since 1970."""
     from datetime import datetime

@@ -9,10 +9,11 @@ from typing import Protocol
 
 from dbos import DBOS, DBOSClient
 
+from orchestrator.cluster.offers import QUEUE
 from orchestrator.journal.location import Address
+from orchestrator.journal.orders import MOST_PRIORITY
 from orchestrator.journal.store import Database
 
-QUEUE = "orchestrator_runs"
 CARRY = "orchestrator_carry"
 # Workers take only what workers of the same version have put: pinned, since what they put is but
 # the id of a run.
@@ -23,11 +24,12 @@ VERSION = "1"
 IDLE_S, BUSY_S = 0.25, 0.05
 IDLE_A_SECOND, BUSY_A_SECOND = 500, 2000
 MOST_S = 2.0
-SOME = 200  # runs that are put into the queue in one look
-_NEW = """select id from run where status='queued' and not exists(
-select from dbos.workflow_status where workflow_uuid=run.id) order by id limit ?"""
+# The queue hands out low numbers first.
+_LAST = 2 * MOST_PRIORITY
 _WAITS = """select exists(
 select from dbos.workflow_status where queue_name=? and status='ENQUEUED')"""
+_STRANDED = """select workflow_uuid from dbos.workflow_status where status='ENQUEUED'
+and starts_with(queue_name, ?) and queue_name <> all(?::text[])"""
 
 Carry = Callable[[str], str]
 """Carries a run, in a thread; how it has ended. Raises `HandedOver` if others go on with it."""
@@ -38,25 +40,25 @@ class HandedOver(BaseException):
 
 
 class Dispatch(Protocol):
-    """A queue of runs; each call may take a while, and belongs into a thread."""
+    """Queues of runs; each call may take a while, and belongs into a thread."""
 
-    def start(self, worker: str, carry: Carry, at_once: int) -> None:
-        """Begin to carry runs under the name of a worker, so many at once."""
+    def start(self, worker: str, carry: Carry, queue: str, at_once: int) -> None:
+        """Begin to carry the runs of a queue under the name of a worker, so many at once."""
 
-    def new(self, db: Database, /) -> list[str]:
-        """Some of the runs that are queued in the journal and never were in the queue, in order."""
+    def put(self, run: str, queue: str, priority: int = 0) -> None:
+        """Put a run into a queue, if it never was in any; a higher priority goes first."""
 
-    def put(self, run: str) -> None:
-        """Put a run into the queue, if it never was there."""
-
-    def pace(self, db: Database, workers: int, /) -> None:
-        """Have so many workers ask as often as there is something to be had."""
+    def pace(self, db: Database, queue: str, workers: int, /) -> None:
+        """Have workers ask a queue as often as there is something to be had, so many in all."""
 
     def taken(self) -> Iterator[tuple[str, str]]:
         """The runs that were handed out and have not ended, with their workers."""
 
-    def put_again(self, run: str) -> None:
-        """Put a run into the queue whose worker is gone."""
+    def stranded(self, db: Database, queues: list[str], /) -> list[str]:
+        """The runs that wait in other queues than these, which have workers."""
+
+    def put_again(self, run: str, queue: str) -> None:
+        """Put a run into a queue whose worker is gone, or all workers of its queue."""
 
     def stop(self) -> None:
         """Take nothing more."""
@@ -69,7 +71,7 @@ class DbosDispatch:
         self._url = re.sub("^postgres:", "postgresql:", address.url)
         self._client: DBOSClient | None = None
 
-    def start(self, worker: str, carry: Carry, at_once: int) -> None:
+    def start(self, worker: str, carry: Carry, queue: str, at_once: int) -> None:
         """See `Dispatch`."""
         logging.getLogger("dbos").setLevel(logging.CRITICAL)  # what matters, the journal says
         DBOS(
@@ -83,24 +85,22 @@ class DbosDispatch:
             }
         )
         DBOS.workflow(name=CARRY)(_named(carry))
+        DBOS.listen_queues([queue])
         DBOS.launch()
         DBOS.register_queue(
-            QUEUE,
+            queue,
             worker_concurrency=at_once,
             polling_interval_sec=IDLE_S,
             on_conflict="always_update",
         )
         self._client = DBOSClient(system_database_url=self._url)
 
-    def new(self, db: Database, /) -> list[str]:
-        """See `Dispatch`."""
-        return [run for (run,) in db.execute(_NEW, (SOME,)).fetchall()]
-
-    def put(self, run: str) -> None:
+    def put(self, run: str, queue: str, priority: int = 0) -> None:
         """See `Dispatch`."""
         self._opened().enqueue(
             {
-                "queue_name": QUEUE,
+                "queue_name": queue,
+                "priority": _LAST - priority,
                 "workflow_name": CARRY,
                 "workflow_id": run,
                 "app_version": VERSION,
@@ -108,13 +108,13 @@ class DbosDispatch:
             run,
         )
 
-    def pace(self, db: Database, workers: int, /) -> None:
+    def pace(self, db: Database, queue: str, workers: int, /) -> None:
         """See `Dispatch`."""
-        waits = db.execute(_WAITS, (QUEUE,)).fetchone()[0]
+        waits = db.execute(_WAITS, (queue,)).fetchone()[0]
         pace_s = pace_of(workers, waits=waits)
-        queue = self._opened().retrieve_queue(QUEUE)
-        if queue is not None and queue.polling_interval_sec != pace_s:
-            queue.set_polling_interval_sec(pace_s)
+        found = self._opened().retrieve_queue(queue)
+        if found is not None and found.polling_interval_sec != pace_s:
+            found.set_polling_interval_sec(pace_s)
 
     def taken(self) -> Iterator[tuple[str, str]]:
         """See `Dispatch`."""
@@ -122,9 +122,13 @@ class DbosDispatch:
         for each in pending:
             yield each.workflow_id, each.executor_id or ""
 
-    def put_again(self, run: str) -> None:
+    def stranded(self, db: Database, queues: list[str], /) -> list[str]:
         """See `Dispatch`."""
-        self._opened().resume_workflow(run, queue_name=QUEUE)
+        return [run for (run,) in db.execute(_STRANDED, (QUEUE, queues)).fetchall()]
+
+    def put_again(self, run: str, queue: str) -> None:
+        """See `Dispatch`."""
+        self._opened().resume_workflow(run, queue_name=queue)
 
     def stop(self) -> None:
         """See `Dispatch`."""

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from orchestrator.journal.store import Database
 
-WORKER = "worker "  # before the name of a worker, among what processes carry
 _LOOK = "look"
 _TURN = "update carrier set beat=now_s() where run=? and beat <= now_s() - ?::double precision"
 _FIRST = """insert into carrier(run, owner, began, beat) values(?, '', now_s(), now_s())
 on conflict do nothing"""
 _EARLY = 0.9  # of the pause: who asks has paused, and must not miss its turn by a moment
-
-_RECENT_S = 10.0
 
 
 def is_turn(db: Database, every_s: float) -> bool:
@@ -22,9 +19,3 @@ def is_turn(db: Database, every_s: float) -> bool:
     if db.execute(_TURN, (_LOOK, every_s * _EARLY)).rowcount:
         return True
     return db.execute(_FIRST, (_LOOK,)).rowcount > 0
-
-
-def workers(db: Database) -> int:
-    """How many workers there are; one that is gone counts for a moment as well."""
-    query = "select count(*) from carrier where run like ? and beat > now_s() - ?"
-    return int(db.execute(query, (f"{WORKER}%", _RECENT_S)).fetchone()[0])

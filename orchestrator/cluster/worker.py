@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import anyio
 from anyio import from_thread, to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
 from orchestrator.client import Orchestrator
-from orchestrator.cluster import turns
+from orchestrator.cluster import offers as offering
+from orchestrator.cluster import release, turns
 from orchestrator.cluster.dispatch import Dispatch, HandedOver
+from orchestrator.cluster.offers import WORKER, Offer
 from orchestrator.errors import CarriedError, JournalError, OrchestratorError
 from orchestrator.journal import history
 from orchestrator.journal.history import RUNNING
@@ -31,11 +33,13 @@ class Worker:
         journal: The journal, in a database.
         dispatch: The queue.
         at_once: How many runs at once.
+        labels: Its labels: runs that need one go to workers that have it.
         unknown: What becomes of calls that may have been carried out, see `Orchestrator.resume`.
         tell: Receives a sentence about each run that begins or ends.
 
     Attributes:
         name: Its name, unlike that of all other workers.
+        offer: What it offers, as others see it.
     """
 
     def __init__(
@@ -45,11 +49,13 @@ class Worker:
         dispatch: Dispatch,
         *,
         at_once: int = 4,
+        labels: Iterable[str] = (),
         unknown: Unknown = "ask",
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.name = uuid.uuid4().hex[:12]
         self._engine, self._journal, self._dispatch = engine, journal, dispatch
+        self.offer = Offer.of(at_once, labels, engine.servers)
         self._at_once, self._unknown, self._tell = at_once, unknown, tell
         self._scopes: dict[anyio.CancelScope, str] = {}  # the runs under way
 
@@ -61,12 +67,12 @@ class Worker:
         Raises:
             JournalError: Nothing can be kept any more.
         """
-        claim = await self._journal.announce(f"{turns.WORKER}{self.name}")
+        claim = await self._journal.announce(f"{WORKER}{self.name}", self.offer.to_dict())
         token = current_token()
         carry = lambda run: self._in_thread(run, token)  # noqa: E731
         try:
             start = self._dispatch.start
-            await to_thread.run_sync(start, self.name, carry, self._at_once)
+            await to_thread.run_sync(start, self.name, carry, self.offer.queue, self._at_once)
             ready()
             while self._journal.error is None:
                 await to_thread.run_sync(self._look)
@@ -91,16 +97,24 @@ class Worker:
         with history.reading(location) as db:
             if not turns.is_turn(db, TURN_S):
                 return
-            for run in self._dispatch.new(db):
-                self._dispatch.put(run)
+            offers = offering.offers(db)
+            for each in release.release(db, offers):
+                self._dispatch.put(*each)
+                release.handed(db, each.run)
             alive: dict[str, bool] = {}
             for run, worker in self._dispatch.taken():
                 if worker not in alive:
-                    alive[worker] = store_of(location).is_carried(db, f"{turns.WORKER}{worker}")
-                if not alive[worker]:
+                    alive[worker] = store_of(location).is_carried(db, f"{WORKER}{worker}")
+                if not alive[worker] and (queue := release.queue_for(db, run, offers)):
                     self._tell(f"run {run} is taken over from worker {worker}, which is gone")
-                    self._dispatch.put_again(run)
-            self._dispatch.pace(db, turns.workers(db))
+                    self._dispatch.put_again(run, queue)
+            queues = [offer.queue for offer in offers]
+            for run in self._dispatch.stranded(db, queues):
+                if queue := release.queue_for(db, run, offers):
+                    self._dispatch.put_again(run, queue)
+            for queue in queues:
+                self._dispatch.pace(db, queue, offers.total())
+            offering.forget_old(db)
 
     def _in_thread(self, run: str, token: EventLoopToken) -> str:
         status = from_thread.run(self._carry, run, token=token)

@@ -52,6 +52,10 @@ class FileClaim:
         """See `Claim`."""
         self.take()
 
+    def describe(self, text: str) -> None:
+        """See `Claim`."""
+        _beside(self._journal, self._run, "live").write_text(text)
+
     def take(self, elapsed_s: float | None = None) -> float:
         """See `Claim`."""
         path = self._lock.path

@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from weakref import WeakValueDictionary
 
 from anyio import CancelScope, to_thread
 
+from orchestrator.documents.encode import to_json
 from orchestrator.errors import DamagedError, JournalError
+from orchestrator.journal import orders
 from orchestrator.journal.file_store import set_aside
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import (
@@ -37,6 +39,7 @@ from orchestrator.journal.kept import (
 from orchestrator.journal.kept_run import KeptRun, RunRecord
 from orchestrator.journal.location import Location, location_of, store_of
 from orchestrator.journal.memo import MemoFile, RunMemo, delete_old, has_old
+from orchestrator.journal.orders import Order, Submitted
 from orchestrator.journal.recorder import RunRecorder, Unknown
 from orchestrator.journal.records import Key, Record
 from orchestrator.journal.store import Claim, Database
@@ -48,8 +51,6 @@ KEEP_DAYS = 30.0
 KEEP_RUNS = 1000
 _PRUNED_EVERY = 100  # runs of a process that lives long
 
-# A queued run is resumed for the first time when it begins, for which its numbers are one lower.
-_NEW = "insert into run values(?, ?, ?, ?, ?, ?, ?, ?, null, null, ?, null)"
 _COLUMNS = "workflow, status, kind, origin, epoch, resumed, request, duration_ms"
 
 
@@ -134,11 +135,12 @@ class Journal:
         if (kept := self._carried.get(run)) is not None:
             await kept.leave()
 
-    async def announce(self, name: str) -> Claim:
-        """Tell others that this process is alive, under a name, until the claim is ended."""
+    async def announce(self, name: str, about: Mapping[str, Any]) -> Claim:
+        """Tell others that this process is alive, and this of it, until the claim is ended."""
         writer, lease = self._open_writer(), Lease(name, 1)
         claim = store_of(self.location).claim(writer, lease)
         claim.begin()
+        claim.describe(to_json(about))
         await writer.flush()
         return claim
 
@@ -220,7 +222,7 @@ class Journal:
         started = time.time()
         self._open_writer().put(
             kept.lease,
-            _NEW,
+            orders.NEW,
             lambda: (
                 record.id,
                 record.name,
@@ -247,16 +249,15 @@ class Journal:
             raise error
         return kept
 
-    async def queue(self, record: RunRecord, hiding: Hiding) -> None:
-        """Keep a run for a worker to begin; returns when it is durable. Raises `JournalError`."""
-        lease = Lease(record.id, 0)
-        submitted, text = time.time(), record.request(hiding, outputs=self._outputs)
-        kind = record.id, record.name, QUEUED, record.kind, record.origin
-        writer = self._open_writer()
-        writer.put(lease, _NEW, lambda: (*kind, 0, -1, submitted, text))
-        await writer.flush()
-        if (error := lease.error or writer.error) is not None:
-            raise error
+    async def queue(self, record: RunRecord, hiding: Hiding, order: Order) -> Submitted:
+        """Keep a run for a worker to begin, unless one has its key; returns when it is durable.
+
+        Raises:
+            JournalError: It cannot be kept, or its key is that of another workflow or other inputs.
+        """
+        about = record.id, record.name, QUEUED, record.kind, record.origin
+        row = (*about, 0, -1, time.time(), record.request(hiding, outputs=self._outputs))
+        return await orders.keep(self._open_writer(), row, order)
 
     async def resume(
         self, run: str, unknown: Unknown, hiding: Hiding | None = None, *, to_end: bool = False

@@ -12,7 +12,7 @@ from orchestrator.errors import JournalError
 from orchestrator.journal.location import Address
 
 SCHEMA = "orchestrator"
-VERSION = 1
+VERSION = 2
 _LOCK = 0x4F524348  # "ORCH": one process at a time brings a database up to date
 
 # Texts are compared by their bytes, as in SQLite.
@@ -86,7 +86,28 @@ as $$ select process is not null and beat > now_s() - silent_s and exists(
     and database = (select oid from pg_database where datname = current_database())
     and (classid::bigint << 32 | objid::bigint) = process) $$
 """
-_MIGRATIONS: Mapping[int, str] = {1: _TABLES}
+# A row for each run that was submitted. It waits until it has a queue of workers that may carry it,
+# is put into that (`handed`), and is nothing to wait for as soon as it has begun.
+_QUEUED = """
+create table queued(
+    run text collate "C" primary key references run(id) on delete cascade,
+    workflow text collate "C" not null,
+    key text collate "C" unique,
+    priority integer not null default 0,
+    due double precision not null default 0,
+    max_runs integer,
+    labels text not null default '[]',
+    servers text not null default '[]',
+    queue text,
+    handed boolean not null default false,
+    begun boolean not null default false
+);
+create index queued_waiting on queued(priority desc, run) where queue is null and not begun;
+create index queued_ahead on queued(queue) where queue is not null and not begun;
+create index run_under_way on run(workflow) where status = 'running';
+insert into queued(run, workflow) select id, workflow from run where status = 'queued';
+"""
+_MIGRATIONS: Mapping[int, str] = {1: _TABLES, 2: _QUEUED}
 
 
 def version_of(address: Address, raw: psycopg.Connection[tuple[Any, ...]]) -> int:

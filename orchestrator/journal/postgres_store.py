@@ -71,6 +71,12 @@ class PostgresClaim:
         self._session.carried[self._lease.run] = self
         self._is_held = True
 
+    def describe(self, text: str) -> None:
+        """See `Claim`."""
+        run, session = self._lease.run, self._session
+        statement = f"update carrier set live=? {_MINE}"
+        self._writer.put(self._lease, statement, lambda: (text, run, session.process))
+
     def take(self, elapsed_s: float | None = None) -> float:
         """See `Claim`."""
         run = self._lease.run

@@ -129,6 +129,9 @@ class Claim(Protocol):
     def begin(self) -> None:
         """Claim a run that this process begins. Raises `JournalError`."""
 
+    def describe(self, text: str) -> None:
+        """Tell others this, as JSON text, of a process that has begun a claim without a run."""
+
     def take(self, elapsed_s: float | None = None) -> float:
         """Claim a run that other processes have carried; for how long, seconds.
 

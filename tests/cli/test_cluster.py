@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from orchestrator.cli import main
+from orchestrator.cli.parser import at, delay
 from orchestrator.journal.history import runs
 from orchestrator.journal.location import Address
 from tests.cli.conftest import ROOT
@@ -58,6 +60,47 @@ def test_a_worker_carries_what_is_submitted_until_it_is_asked_to_end(
     assert main(["worker", "--at-once", "2"]) == 0
     helper.join()
     assert "carries runs of postgresql://tester@" in capsys.readouterr().err
+
+
+def test_a_run_is_submitted_with_what_is_asked_of_the_queue(
+    named: Address, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flow = write({"id": "v", "value": 1})
+    wants = ["--key", "k", "--priority", "-5", "--max-runs", "2", "--needs", "b", "--needs", "a"]
+    assert main(["submit", flow, *wants, "--at", "2033-05-18"]) == 0
+    run = capsys.readouterr().out.strip()
+    assert main(["submit", flow, "--key", "k"]) == 0
+    out, err = capsys.readouterr()
+    assert out.strip() == run
+    assert f'run {run} has the key "k" already: nothing new is submitted' in err
+    columns = "run, key, priority, max_runs, labels, due > 1999000000"
+    assert ask(named, f"select {columns} from queued") == [(run, "k", -5, 2, '["a", "b"]', True)]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--delay", "5x"], 'expected a time such as 30s, 10m, 12h or 7d, got "5x"'),
+        (["--delay", "0s"], 'expected a time such as 30s, 10m, 12h or 7d, got "0s"'),
+        (["--at", "25:00"], 'expected a time such as 2026-01-31T03:00 or 03:00, got "25:00"'),
+        (["--priority", "high"], 'expected an integer, got "high"'),
+        (["--at", "03:00", "--delay", "1h"], "not allowed with argument"),
+    ],
+)
+def test_times_and_numbers_that_are_none_are_refused(
+    words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["submit", "flow.json", *words])
+    assert expected in capsys.readouterr().err
+
+
+def test_a_time_of_the_clock_is_the_next_one() -> None:
+    now = datetime.now().astimezone()
+    soon, past = now + timedelta(minutes=2), now - timedelta(minutes=2)
+    assert 0 < at(f"{soon:%H:%M}") - now.timestamp() <= 120
+    assert 0 < at(f"{past:%H:%M}") - now.timestamp() < 86_400
+    assert delay("10m") >= now.timestamp() + 600
 
 
 def test_a_file_is_no_queue(

@@ -9,11 +9,15 @@ import anyio
 import pytest
 from dbos import DBOS
 
-from orchestrator import Orchestrator
-from orchestrator.cluster.dispatch import BUSY_S, IDLE_S, QUEUE, DbosDispatch, HandedOver, pace_of
+from orchestrator.cluster.dispatch import BUSY_S, IDLE_S, DbosDispatch, HandedOver, pace_of
+from orchestrator.cluster.offers import QUEUE
 from orchestrator.journal.history import reading
+from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Address
+from orchestrator.journal.orders import MOST_PRIORITY
 from tests.real_servers import until
+
+HERE = f"{QUEUE}here"
 
 
 @pytest.fixture
@@ -35,52 +39,58 @@ def test_each_run_is_handed_out_once_and_again_if_it_is_put_again(queue: DbosDis
             raise HandedOver
         return "success"
 
-    queue.start("w1", carry, 2)
+    queue.start("w1", carry, HERE, 2)
     for run in ("r1", "r2", "r1"):
-        queue.put(run)
+        queue.put(run, HERE)
     until(lambda: carried.count("r1") == 1 and list(queue.taken()) == [("r2", "w1")])
-    queue.put_again("r2")
+    queue.put_again("r2", HERE)
     assert twice.wait(30)
     until(lambda: not list(queue.taken()))
     assert sorted(carried) == ["r1", "r2", "r2"]
 
 
-def test_what_was_submitted_is_new_until_it_is_in_the_queue_and_makes_workers_ask_more_often(
+def test_what_waits_goes_by_priority_and_makes_workers_ask_more_often(
     queue: DbosDispatch, database: Address
 ) -> None:
-    async def submit() -> str:
-        async with Orchestrator({}, journal=database) as engine:
-            return await engine.queue({"name": "w", "tasks": [{"id": "a", "value": 1}]})
-
     def pace_s() -> float:
-        found = DBOS.retrieve_queue(QUEUE)
+        found = DBOS.retrieve_queue(HERE)
         assert found is not None
         return found.polling_interval_sec
 
-    held = threading.Event()
+    held, carried = threading.Event(), list[str]()
 
-    def carry(_: str) -> str:
+    def carry(run: str) -> str:
+        carried.append(run)
         assert held.wait(30)
         return "success"
 
-    queue.start("w1", carry, 1)
-    first, second = anyio.run(submit), anyio.run(submit)
+    queue.start("w1", carry, HERE, 1)
+    queue.put("first", HERE)
+    anyio.run(make_journal, database)
     with reading(database) as db:
-        assert queue.new(db) == [first, second]
-        queue.put(first)
-        assert queue.new(db) == [second]
-        until(lambda: [run for run, _ in queue.taken()] == [first])
-        queue.pace(db, 1)
+        until(lambda: carried == ["first"])
+        queue.pace(db, HERE, 1)
         assert pace_s() == IDLE_S
-        queue.put(second)
-        assert queue.new(db) == []
-        queue.pace(db, 1)
+        queue.put("last", HERE, -MOST_PRIORITY)
+        queue.put("plain", HERE)
+        queue.put("urgent", HERE, MOST_PRIORITY)
+        queue.put("elsewhere", f"{QUEUE}of others")
+        queue.put("first", f"{QUEUE}of others")  # it is in a queue already
+        queue.pace(db, HERE, 1)
         assert pace_s() == BUSY_S
+        assert queue.stranded(db, [HERE]) == ["elsewhere"]
+        queue.put_again("elsewhere", HERE)
+        assert queue.stranded(db, [HERE]) == []
         held.set()
-        until(lambda: not list(queue.taken()))
-        until(lambda: not queue._opened().list_queued_workflows())
-        queue.pace(db, 1)
+        until(lambda: len(carried) == 5 and not list(queue.taken()))
+        queue.pace(db, HERE, 1)
         assert pace_s() == IDLE_S
+    assert carried == ["first", "urgent", "plain", "elsewhere", "last"]
+
+
+async def make_journal(database: Address) -> None:
+    async with Journal(database):
+        pass
 
 
 def test_many_workers_ask_less_often_each() -> None:

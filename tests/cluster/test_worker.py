@@ -53,25 +53,31 @@ class List:
         self.put_again_: list[str] = []
         self.told: list[str] = []
         self.workers = set[int]()
+        self.stranded_: list[str] = []
 
-    def start(self, worker: str, carry: Carry, at_once: int) -> None:
+    def start(self, worker: str, carry: Carry, queue: str, at_once: int) -> None:
         assert (len(worker), at_once) == (12, 4)
+        assert queue.startswith("orchestrator_runs ")
         self.carry = carry
 
-    def new(self, db: Database, /) -> list[str]:
-        rows = db.execute("select id from run where status='queued' order by id").fetchall()
-        return [run for (run,) in rows if run not in self.waiting][:2]
-
-    def put(self, run: str) -> None:
+    def put(self, run: str, queue: str, priority: int = 0) -> None:
+        assert (queue[:18], priority) == ("orchestrator_runs ", 0)
         self.waiting.append(run)
 
-    def pace(self, _: Database, workers: int, /) -> None:
+    def pace(self, _: Database, queue: str, workers: int, /) -> None:
+        assert queue
         self.workers.add(workers)
+
+    def stranded(self, _: Database, queues: list[str], /) -> list[str]:
+        assert queues
+        found, self.stranded_ = self.stranded_, []
+        return found
 
     def taken(self) -> Iterator[tuple[str, str]]:
         yield from self.handed_out
 
-    def put_again(self, run: str) -> None:
+    def put_again(self, run: str, queue: str) -> None:
+        assert queue
         self.handed_out.clear()
         self.put_again_.append(run)
 
@@ -156,6 +162,9 @@ async def test_what_a_worker_has_left_that_is_gone_is_put_again(database: Addres
             assert queue.put_again_ == []
         await until(lambda: queue.put_again_)
         assert queue.put_again_ == ["r2"]
+        queue.stranded_ = ["r3"]
+        await until(lambda: len(queue.put_again_) == 2)
+        assert queue.put_again_ == ["r2", "r3"]
         assert f"taken over from worker {other.name}, which is gone" in queue.told[0]
 
 

@@ -1,0 +1,71 @@
+"""What workers offer: how many runs at once, with which labels and servers.
+
+Workers that offer the same have one queue, from which the next free one of them takes a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from orchestrator.documents.encode import to_json
+from orchestrator.journal.store import Database
+
+WORKER = "worker "  # before the name of a worker, among what processes carry
+QUEUE = "orchestrator_runs "
+RECENT_S = 6.5  # so long a worker counts that is silent; whether it is gone is asked elsewhere
+_FORGET_S = 3600.0
+_ALIVE = """select live from carrier where run like ? and process is not null
+and live is not null and beat > now_s() - ?::double precision order by run"""
+_FORGET = "delete from carrier where run like ? and beat < now_s() - ?::double precision"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a worker offers.
+
+    Attributes:
+        at_once: How many runs it carries at once.
+        labels: Its labels, sorted.
+        servers: The servers that are configured where it is, sorted.
+    """
+
+    at_once: int
+    labels: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, at_once: int, labels: Iterable[str], servers: Iterable[str]) -> Self:
+        """An offer; what is named twice counts once."""
+        return cls(at_once, tuple(sorted(set(labels))), tuple(sorted(set(servers))))
+
+    @property
+    def queue(self) -> str:
+        """The queue of all workers that offer the same."""
+        return QUEUE + hashlib.sha256(to_json(asdict(self)).encode()).hexdigest()[:12]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The offer as a JSON object."""
+        return asdict(self)
+
+    def fits(self, labels: Iterable[str], servers: Iterable[str]) -> bool:
+        """Whether it has all of these."""
+        return set(labels) <= {*self.labels} and set(servers) <= {*self.servers}
+
+
+def offers(db: Database) -> Counter[Offer]:
+    """How many workers offer what; one that is gone counts for a moment as well."""
+    found = Counter[Offer]()
+    for (text,) in db.execute(_ALIVE, (f"{WORKER}%", RECENT_S)).fetchall():
+        said = json.loads(text)
+        found[Offer.of(said["at_once"], said["labels"], said["servers"])] += 1
+    return found
+
+
+def forget_old(db: Database) -> None:
+    """Forget workers that were killed long ago."""
+    db.execute(_FORGET, (f"{WORKER}%", _FORGET_S))

@@ -1,0 +1,132 @@
+"""Which runs may be handed out now, and to which workers: asked and noted in the journal.
+
+A run waits in the journal until its time has come, too many others of its workflow are not under
+way, and workers that may carry it have few others before it. So the order of all that waits is
+that of their priorities, whatever the queues have.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from orchestrator.cluster.offers import Offer
+from orchestrator.documents.encode import to_json
+from orchestrator.journal.history import QUEUED
+from orchestrator.journal.store import Database
+
+# So many runs of each place of the workers of a queue are before it is full. Workers of several
+# queues could wait for each other's: there it is as few as keep them busy until the next look.
+AHEAD, AHEAD_OF_SEVERAL = 8, 2
+SOME = 200  # runs that are released in one look to one queue
+_LOCK = 0x4F524351  # one process at a time counts how many are under way
+_BEGUN = """update queued set begun=true from run as r where r.id=queued.run
+and queue is not null and not begun and r.status <> 'queued'"""
+_AHEAD = "select {} , count(*) from queued where queue is not null and not begun group by {}"
+_UNDER_WAY = """select workflow, count(*) from run as r where status='running'
+and exists(select from queued where run=r.id) group by workflow"""
+_NEXT = """select q.run, q.workflow, q.priority, q.max_runs, r.status
+from queued as q join run as r on r.id=q.run
+where q.queue is null and not q.begun and q.due <= now_s()
+and q.labels::jsonb <@ ?::jsonb and q.servers::jsonb <@ ?::jsonb
+and (q.max_runs is null or q.max_runs > coalesce((?::jsonb ->> q.workflow)::integer, 0))
+order by q.priority desc, q.run limit ?::integer"""
+_TO_HAND = """select run, queue, priority from queued where queue = any(?::text[])
+and not begun and not handed order by priority desc, run limit ?::integer"""
+
+
+class Released(NamedTuple):
+    """A run that may be handed out.
+
+    Attributes:
+        run: Its id.
+        queue: The queue of the workers that may carry it.
+        priority: A higher one goes first.
+    """
+
+    run: str
+    queue: str
+    priority: int
+
+
+def release(db: Database, offers: Mapping[Offer, int]) -> list[Released]:
+    """Choose runs that may be handed out, for as many workers as offer this.
+
+    What was chosen before and not `handed`, since a worker died in between, is among them.
+    """
+    if not offers:
+        return []
+    with _alone(db):
+        db.execute(_BEGUN)
+        under_way = Counter(dict(db.execute(_UNDER_WAY).fetchall()))
+        under_way.update(dict(db.execute(_AHEAD.format(*["workflow"] * 2)).fetchall()))
+        ahead: dict[str, Counter[int]] = {}
+        for queue, priority, number in db.execute(
+            _AHEAD.format(*["queue, priority"] * 2)
+        ).fetchall():
+            ahead.setdefault(queue, Counter())[priority] = number
+        each = AHEAD if len(offers) == 1 else AHEAD_OF_SEVERAL
+        for offer, workers in offers.items():
+            capacity = workers * offer.at_once * each
+            _fill(db, offer, capacity, ahead.get(offer.queue, Counter()), under_way)
+    queues = [offer.queue for offer in offers]
+    return [Released(*row) for row in db.execute(_TO_HAND, (queues, SOME)).fetchall()]
+
+
+def _fill(
+    db: Database, offer: Offer, capacity: int, ahead: Counter[int], under_way: Counter[str]
+) -> None:
+    """Give runs to the workers of an offer, until enough of at least their priority are before."""
+    for run, workflow, priority in _next(db, offer, min(SOME, capacity), under_way):
+        if sum(number for other, number in ahead.items() if other >= priority) >= capacity:
+            return
+        db.execute("update queued set queue=? where run=?", (offer.queue, run))
+        ahead[priority] += 1
+        under_way[workflow] += 1
+
+
+def _next(
+    db: Database, offer: Offer, most: int, under_way: Counter[str]
+) -> Iterator[tuple[str, str, int]]:
+    """The runs that these workers may carry, in order; `under_way` grows meanwhile."""
+    has_more = most > 0
+    while has_more:
+        values = to_json(offer.labels), to_json(offer.servers), to_json(under_way), most
+        rows = db.execute(_NEXT, values).fetchall()
+        has_more = False
+        for run, workflow, priority, max_runs, status in rows:
+            if status != QUEUED:  # somebody has begun or ended it by hand
+                db.execute("update queued set begun=true where run=?", (run,))
+            elif max_runs is None or under_way[workflow] < max_runs:
+                yield run, workflow, priority
+            else:
+                continue
+            has_more = len(rows) == most
+
+
+def handed(db: Database, run: str) -> None:
+    """Note that a run is in its queue."""
+    db.execute("update queued set handed=true where run=?", (run,))
+
+
+def queue_for(db: Database, run: str, offers: Mapping[Offer, int]) -> str | None:
+    """The queue of workers that may go on with a run; None if there are none now."""
+    query = "select labels::jsonb, servers::jsonb from queued where run=?"
+    labels, servers = db.execute(query, (run,)).fetchone() or ((), ())
+    fit = [(number, offer.queue) for offer, number in offers.items() if offer.fits(labels, servers)]
+    if not fit:
+        return None
+    queue = max(fit)[1]
+    db.execute("update queued set queue=? where run=?", (queue, run))
+    return queue
+
+
+@contextmanager
+def _alone(db: Database) -> Iterator[None]:
+    """A transaction in which no other process releases runs."""
+    db.execute("begin")
+    db.execute("select pg_advisory_xact_lock(?::bigint)", (_LOCK,))
+    yield
+    db.execute("commit")  # without it, closing the connection rolls back

@@ -1,0 +1,167 @@
+"""What is asked of the queue for a run that is submitted: its key, its turn, and who may carry it.
+
+A row for each such run, in a database only. Workers hand out what these rows allow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from anyio import to_thread
+
+from orchestrator.documents.encode import to_json
+from orchestrator.documents.text import counted, quoted
+from orchestrator.errors import JournalError
+from orchestrator.journal.history import find, reading
+from orchestrator.journal.location import Location
+from orchestrator.journal.store import Database
+from orchestrator.journal.writer import Lease, Writer
+
+MOST_PRIORITY = 1000
+MAX_KEY = 500  # characters
+NEW = "insert into run values(?, ?, ?, ?, ?, ?, ?, ?, null, null, ?, null)"
+_INSERT = """insert into queued(run, workflow, key, priority, due, max_runs, labels, servers)
+values(?, ?, ?, ?, ?, ?, ?, ?)"""
+_ONCE = f"{_INSERT} on conflict(key) do nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of the queue.
+
+    Attributes:
+        key: Only one run has this key; None: none is asked for.
+        priority: A higher one goes first, from -1000 to 1000.
+        due: When it may begin at the earliest, seconds since 1970.
+        max_runs: It begins only while fewer submitted runs of its workflow are under way.
+        labels: Only a worker with all of these carries it.
+        servers: Only a worker that has all of these carries it.
+    """
+
+    key: str | None = None
+    priority: int = 0
+    due: float = 0.0
+    max_runs: int | None = None
+    labels: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it asks for nothing of a person."""
+        return replace(self, servers=()) == Order()
+
+    def check(self) -> None:
+        """Refuse what no queue can do. Raises `JournalError`."""
+        if not -MOST_PRIORITY <= self.priority <= MOST_PRIORITY:
+            expected = f"from {-MOST_PRIORITY} to {MOST_PRIORITY}"
+            raise JournalError(f"expected a priority {expected}, got {self.priority}")
+        if self.max_runs is not None and self.max_runs < 1:
+            raise JournalError(f"expected max_runs of at least 1, got {self.max_runs}")
+        if self.key is not None and not 0 < len(self.key) <= MAX_KEY:
+            raise JournalError(f"expected a key of 1 to {MAX_KEY} characters, got {len(self.key)}")
+
+    def row(self, run: str, workflow: str) -> tuple[object, ...]:
+        """The values of its row."""
+        labels, servers = (to_json(sorted(set(each))) for each in (self.labels, self.servers))
+        wants = self.key, self.priority, self.due, self.max_runs
+        return (run, workflow, *wants, labels, servers)
+
+
+class _KeyTakenError(JournalError):
+    """Another run has the key."""
+
+
+class Submitted(NamedTuple):
+    """A run that was submitted.
+
+    Attributes:
+        run: Its id.
+        is_new: Whether it was submitted now; else it is the one that has had the key before.
+    """
+
+    run: str
+    is_new: bool = True
+
+
+async def keep(writer: Writer, row: tuple[Any, ...], order: Order) -> Submitted:
+    """Keep a run for a worker to begin, or none if another one has its key.
+
+    Args:
+        writer: That of this process.
+        row: Its row. A queued run is resumed for the first time when it begins, for which its
+            numbers are one lower.
+        order: What is asked of the queue.
+
+    Raises:
+        JournalError: It cannot be kept, or its key is that of another workflow or other inputs.
+    """
+    order.check()
+    if isinstance(writer.location, Path) and not order.is_plain:
+        raise JournalError("a key, a priority and the like need a journal in PostgreSQL")
+    if order.key is not None:
+        return await to_thread.run_sync(_keep_once, writer, row, order, order.key)
+    run, workflow, lease = row[0], row[1], Lease(row[0], 0)
+    writer.put(lease, NEW, lambda: row)
+    if not isinstance(writer.location, Path):
+        writer.put(lease, _INSERT, lambda: order.row(run, workflow))
+    await writer.flush()
+    if (error := lease.error or writer.error) is not None:
+        raise error
+    return Submitted(run)
+
+
+def _keep_once(writer: Writer, row: tuple[Any, ...], order: Order, key: str) -> Submitted:
+    run, workflow, request = row[0], row[1], row[-1]
+
+    def insert(db: Database) -> None:
+        db.execute(NEW, row)
+        if db.execute(_ONCE, order.row(run, workflow)).rowcount == 0:
+            raise _KeyTakenError(f"another run has the key {quoted(key)}")
+
+    try:
+        writer.session.call(insert)
+    except _KeyTakenError:
+        return Submitted(_run_of_key(writer.location, key, request), is_new=False)
+    return Submitted(run)
+
+
+def _run_of_key(journal: Location, key: str, request: str) -> str:
+    """The run that has a key, if it is asked for the same as `request` asks.
+
+    Raises:
+        JournalError: It has another workflow or other inputs, or was deleted in this moment.
+    """
+    with reading(journal) as db:
+        query = "select id, request from queued join run on id=run where key=?"
+        row = db.execute(query, (key,)).fetchone()
+    if row is None:
+        raise JournalError(f"the run with the key {quoted(key)} was deleted just now: submit again")
+    run, earlier = row
+    if found := list(_differences(json.loads(earlier), json.loads(request))):
+        what = " and ".join(found)
+        fix = "give another key, or submit what that run was"
+        raise JournalError(f"key {quoted(key)} is that of run {run}, which has {what}: {fix}")
+    return find(journal, run).id
+
+
+def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    before, after = earlier["workflow"], now["workflow"]
+    tasks, new = ({each["id"]: each for each in part["tasks"]} for part in (before, after))
+    names = _changed(tasks, new)
+    fields = _changed({**before, "tasks": 0}, {**after, "tasks": 0})
+    said = [f"{counted(len(names), 'task')}: {', '.join(names[:5])}"] if names else []
+    said += [", ".join(fields)] if fields else []
+    if said:
+        yield f"another workflow ({'; '.join(said)})"
+    if inputs := _changed(earlier["inputs"], now["inputs"]):
+        yield f"other inputs ({', '.join(inputs)})"
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    names = {**before, **after}
+    absent = object()
+    return [name for name in names if before.get(name, absent) != after.get(name, absent)]

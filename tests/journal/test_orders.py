@@ -1,0 +1,79 @@
+"""What is asked of the queue for a run: keys that only one has, and what no queue can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from orchestrator import JournalError, Orchestrator, Order
+from orchestrator.journal.history import runs
+from orchestrator.journal.location import Address
+from tests.journals import ask
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """A database is the same for all event loops."""
+    return "asyncio"
+
+
+def flow(**more: Any) -> dict[str, Any]:
+    return {"name": "w", "inputs": {"city": {}}, "tasks": [{"id": "a", "value": 1}], **more}
+
+
+async def test_of_many_that_submit_the_same_key_at_once_one_makes_the_run(
+    database: Address,
+) -> None:
+    found: list[str] = []
+    async with (
+        Orchestrator({}, journal=database) as one,
+        Orchestrator({}, journal=database) as other,
+    ):
+
+        async def submit(engine: Orchestrator) -> None:
+            found.append(await engine.queue(flow(), {"city": "Oslo"}, Order(key="k")))
+
+        async with anyio.create_task_group() as group:
+            for engine in (one, other) * 4:
+                group.start_soon(submit, engine)
+        assert len(found) == 8
+        assert {*found} == {run.id for run in runs(database)}
+        ask(database, "delete from run")
+        again = await one.queue(flow(), {"city": "Rome"}, Order(key="k"))
+    assert again not in found
+
+
+async def test_a_key_of_another_workflow_or_other_inputs_says_what_differs(
+    database: Address,
+) -> None:
+    order = Order(key="k")
+    async with Orchestrator({}, journal=database) as engine:
+        run = await engine.queue(flow(), {"city": "Oslo"}, order)
+        with pytest.raises(JournalError) as raised:
+            await engine.queue(flow(), {"city": "Rome"}, order)
+        assert str(raised.value) == (
+            f'key "k" is that of run {run}, which has other inputs (city): '
+            "give another key, or submit what that run was"
+        )
+        tasks = [{"id": "a", "value": 2}, {"id": "b", "value": 1}]
+        with pytest.raises(JournalError, match=r"another workflow \(2 tasks: a, b; output\) and"):
+            await engine.queue(flow(tasks=tasks, output=1), {"city": "Rome"}, order)
+    assert len(runs(database)) == 1
+
+
+async def test_what_no_queue_can_do_is_refused(tmp_path: Path) -> None:
+    async with Orchestrator({}, journal=tmp_path / "runs.db") as engine:
+        for order, why in (
+            (Order(priority=1001), "expected a priority from -1000 to 1000, got 1001"),
+            (Order(max_runs=0), "expected max_runs of at least 1, got 0"),
+            (Order(key=""), "expected a key of 1 to 500 characters, got 0"),
+            (Order(key="k"), "need a journal in PostgreSQL"),
+        ):
+            with pytest.raises(JournalError, match=why):
+                await engine.queue(flow(), {"city": 1}, order)
+        assert await engine.queue(flow(), {"city": 1}, Order())
