@@ -54,6 +54,14 @@ def answered_for(workflow: Workflow, servers: Mapping[str, Server]) -> list[Trus
     return [each for each in table if each.workflow == workflow.name]
 
 
+def trusted_in_use(workflow: Workflow, servers: Mapping[str, Server]) -> list[TrustedTask]:
+    """The tasks of a workflow with an untrusted server that the operator answers for."""
+    if flow_policy(workflow, servers) is None:
+        return []
+    known = set(_paths(workflow))
+    return [each for each in answered_for(workflow, servers) if each.task in known]
+
+
 def flow_findings(
     workflow: Workflow,
     servers: Mapping[str, Server],

@@ -123,16 +123,32 @@ def _print_forecast(
 
         draw = svg.svg if options.svg else diagrams.mermaid if options.mermaid else diagrams.dot
         write(draw(foreseen))
-    elif options.json:
+    else:
+        _print_plan(options, foreseen, findings)
+    sys.stdout.flush()  # before the findings, which go to stderr
+
+
+def _print_plan(options: argparse.Namespace, foreseen: Forecast, findings: list[Problem]) -> None:
+    from orchestrator.servers.config import ServerTable
+    from orchestrator.trust import trusted_in_use
+
+    servers = foreseen.servers
+    budget = servers.budget if isinstance(servers, ServerTable) else None
+    trusted = trusted_in_use(foreseen.workflow, servers)
+    if options.json:
         from orchestrator.report.diagrams import plan_document
 
+        of_operator = {
+            "operator_budget": budget and budget.model_dump(exclude_none=True),
+            "trusted": [{"task": each.task, "because": each.because} for each in trusted],
+        }
         warnings = [finding.to_dict() for finding in findings]
-        write_json({**plan_document(foreseen), "warnings": warnings})
+        write_json({**plan_document(foreseen), **of_operator, "warnings": warnings})
     else:
         from orchestrator.cli.tables import print_plan
+        from orchestrator.report.plan_text import operator_lines
 
-        print_plan(foreseen, unfold=options.unfold)
-    sys.stdout.flush()  # before the findings, which go to stderr
+        print_plan(foreseen, operator_lines(budget, trusted), unfold=options.unfold)
 
 
 def _save(path: Path, text: str) -> None:

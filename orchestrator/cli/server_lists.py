@@ -43,7 +43,7 @@ def servers(options: argparse.Namespace) -> int:
 
     states = with_servers(ServerPool(wanted), ask)
     logins = {each.name: _login(wanted[each.name], each.failure) for each in states}
-    documents = [_state(each, wanted[each.name].description, logins[each.name]) for each in states]
+    documents = [_state(each, wanted[each.name], logins[each.name]) for each in states]
     documents += [{"server": name, "state": "disabled", "error": why} for name, why in off.items()]
     if options.json:
         write_json(documents)
@@ -56,6 +56,11 @@ def servers(options: argparse.Namespace) -> int:
             columns.insert(-1, "login")
             for row in rows:
                 row.insert(-1, shown.get(row[0], ""))
+        if any(document.get("trust") == "untrusted" for document in documents):
+            columns.insert(-1, "trust")
+            for row, document in zip(rows, documents, strict=True):
+                is_marked = document.get("trust") == "untrusted"
+                row.insert(-1, "untrusted" if is_marked else "")
         print_rows(columns, rows)
         for document in documents:
             if document["error"] is not None:
@@ -81,7 +86,7 @@ def _login(server: Server, failure: CallError | None) -> LoginStatus | None:
     return LoginStatus.of(server.subject, login)
 
 
-def _state(state: ServerState, started_with: str, login: LoginStatus | None) -> dict[str, Any]:
+def _state(state: ServerState, server: Server, login: LoginStatus | None) -> dict[str, Any]:
     failure = state.failure
     return {
         "server": state.name,
@@ -90,7 +95,8 @@ def _state(state: ServerState, started_with: str, login: LoginStatus | None) -> 
         "protocol": state.protocol or None,
         "tools": state.tools if failure is None else None,
         "login": None if login is None else login.to_dict(),
-        "started_with": started_with,
+        "trust": server.trust,
+        "started_with": server.description,
         "error": None if failure is None else str(failure),
     }
 

@@ -129,8 +129,8 @@ def _cells(
     ]
 
 
-def print_plan(forecast: Forecast, *, unfold: bool = False) -> None:
-    """Print the tasks of a plan by generation, and what it will do, on stdout.
+def print_plan(forecast: Forecast, below: Iterable[str] = (), *, unfold: bool = False) -> None:
+    """Print the tasks of a plan by generation, what it will do, and the lines `below`, on stdout.
 
     With `unfold`, the plans of inner workflows follow.
     """
@@ -164,7 +164,7 @@ def print_plan(forecast: Forecast, *, unfold: bool = False) -> None:
     console.print(table)
     if (left := len(generations) - MAX_PLAN_ROWS) > 0:
         console.print(f"and {counted(left, 'more generation')} (--json has all)\n")
-    for index, line in enumerate(lines_of(forecast)):
+    for index, line in enumerate((*lines_of(forecast), *below)):
         _print(console, Text(line, style="" if index else "bold"))
     for name, task in forecast.tasks.items() if unfold else ():
         if task.inner is not None:

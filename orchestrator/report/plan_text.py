@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from orchestrator.calls.policy import is_approved
-from orchestrator.documents.text import counted, duration, listed, name_of, quoted
+from orchestrator.documents.text import counted, duration, listed, name_of, quoted, visible
 from orchestrator.report.forecast import Forecast
-from orchestrator.servers.config import locking_of
-from orchestrator.workflow.budget import amounts
+from orchestrator.servers.config import TrustedTask, locking_of
+from orchestrator.workflow.budget import Budget, amounts
 
 MAX_NAMED = 8
 _KEYS = "idempotency keys"
@@ -46,6 +46,15 @@ def lines_of(forecast: Forecast) -> Iterator[str]:
     if approved := [name for name in forecast.tasks if _is_approved(forecast, name)]:
         yield f"approved by a person before each call: {_named(approved)}"
     yield f"limits: {'; '.join(_limits(forecast)) or 'none'}"
+
+
+def operator_lines(budget: Budget | None, trusted: Iterable[TrustedTask]) -> Iterator[str]:
+    """What servers.toml grants the runs of a workflow, and the tasks that it answers for."""
+    if budget is not None:
+        granted = amounts(budget.model_dump(exclude_none=True))
+        yield f"operator's budget of a run: {granted}; once more for all finally"
+    for each in trusted:
+        yield f"operator answers for {name_of(each.task)}: {visible(each.because)}"
 
 
 def _is_approved(forecast: Forecast, name: str) -> bool:

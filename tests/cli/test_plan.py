@@ -271,3 +271,35 @@ def test_plan_shows_what_the_file_says_about_a_task(
     assert main(["plan", path, "--servers", servers, "--offline", "--json"]) == 0
     tasks = json.loads(capsys.readouterr().out)["tasks"]
     assert [tasks[name]["description"] for name in "ab"] == ["what [red]it\x1b is for", ""]
+
+
+def test_plan_shows_what_the_operator_says_about_a_workflow(
+    write: Write, servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inner = {"id": "o", "workflow": {"tasks": [append("a", 1)]}}
+    plan = ["plan", write(inner, name="brief"), "--servers", servers, "--offline"]
+    assert main([*plan, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["operator_budget"], document["trusted"]) == (None, [])
+    path = Path(servers)
+    text = path.read_text().replace("[servers.gone]", '[servers.gone]\ntrust = "untrusted"')
+    for task in ("o/a", "o/gone"):
+        text += f'[[trusted]]\nworkflow = "brief"\ntask = "{task}"\nbecause = "tested\\u001b"\n'
+    path.write_text(f"{text}[budget]\ncalls = 5\nminutes = 0.5\n")
+    assert main([*plan, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["trusted"] == []  # none of its servers is untrusted
+    path.write_text(
+        path.read_text()
+        .replace("untrusted", "trusted")
+        .replace("[servers.faulty]", '[servers.faulty]\ntrust = "untrusted"')
+    )
+    assert main([*plan, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["operator_budget"] == {"calls": 5, "minutes": 0.5}
+    assert document["trusted"] == [{"task": "o/a", "because": "tested\x1b"}]
+    assert "trusted" not in document["tasks"]["o"]["inner"]
+    assert main([*plan, "--unfold"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("operator's budget of a run: 5 calls, 30 s; once more for all finally") == 1
+    assert out.count("operator answers for o/a: tested") == 1
+    assert "\x1b" not in out

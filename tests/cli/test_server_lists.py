@@ -49,8 +49,26 @@ def test_servers_shows_which_start_and_what_is_wrong(
         "protocol": "2025-11-25",
         "tools": 1,
         "login": None,
+        "trust": "trusted",
         "error": None,
     }
+
+
+def test_servers_marks_those_that_are_untrusted(
+    library: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = "faulty", "library"
+    assert main(["servers", *names, *library]) == 0
+    assert "trust" not in capsys.readouterr().out
+    path = Path(library[1])
+    path.write_text(
+        path.read_text().replace("[servers.library]", '[servers.library]\ntrust = "untrusted"')
+    )
+    assert main(["servers", *names, *library]) == 0
+    head, *lines = (line.split() for line in capsys.readouterr().out.splitlines() if line.strip())
+    assert head[-3:] == ["trust", "started", "with"]
+    rows = {line[0]: line for line in lines}
+    assert ("untrusted" in rows["library"], "untrusted" in rows["faulty"]) == (True, False)
 
 
 def test_servers_shows_what_another_programs_file_has_switched_off(
