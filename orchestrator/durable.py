@@ -32,6 +32,7 @@ from orchestrator.journal.kept import (
 )
 from orchestrator.journal.kept_run import BEAT_S, KeptRun, RunRecord
 from orchestrator.journal.location import Location
+from orchestrator.journal.part import PartRecorder
 from orchestrator.journal.records import Key, Record
 from orchestrator.preflight import WorkflowSource, check_offline
 from orchestrator.run_request import Inputs, RunOptions, RunRequest, asking, new_settings
@@ -193,6 +194,12 @@ async def carried(run: Run, kept: KeptRun, start_soon: Callable[..., None]) -> A
                 if run.questions:
                     await kept.recorder.read_replies()
                     run.take_replies()
+                if isinstance(recorder := kept.recorder, PartRecorder):
+                    await recorder.look()
+                    if recorder.is_orphan:
+                        run.cancel(f"run {recorder.part.of}, of which it is a part, has ended")
+                    elif recorder.halted is not None:
+                        run.stop_items(recorder.part.task, recorder.halted)
                 if kept.lease.error is not None:  # what it does now is of no use
                     run.cancel(str(kept.lease.error))
                 if kept.claim.is_asked_to_end:

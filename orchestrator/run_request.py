@@ -24,6 +24,7 @@ from orchestrator.engine.run import Run
 from orchestrator.engine.schedules import SCHEDULES
 from orchestrator.engine.settings import MAX_RUN_MB, RunSettings, Servers
 from orchestrator.errors import Problem, WorkflowError
+from orchestrator.journal.part import Needs
 from orchestrator.preflight import WorkflowSource, allowed_tools, check_offline
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.pool import ServerPool
@@ -56,6 +57,7 @@ class RunRequest:
     settings: RunSettings
     observers: Observers
     times: StartTimes
+    needs: Needs | None = None  # of a part of a run, what it needs of that
 
     @classmethod
     def of(
@@ -101,15 +103,24 @@ class RunRequest:
     ) -> Run:
         """The run, whose calls are made by `caller`."""
         tracing, more = (None, ()) if telemetry is None else telemetry.of_run()
-        return Run(
+        run = Run(
             self.workflow,
             caller,
             replace(self.settings, recorder=recorder, tracing=tracing),
             inputs=self.inputs,
             servers=servers,
             observers=(*self.observers, *more),
+            settled=None if self.needs is None else self.needs.results,
             made_up=made_up,
         )
+        if self.needs is not None:
+            run.note_wrapped(self.needs.wrapped)
+        return run
+
+    @property
+    def whole(self) -> Workflow:
+        """The workflow, or that which it is a part of."""
+        return self.workflow if self.needs is None else self.needs.workflow
 
 
 def asking(settings: RunSettings, options: RunOptions) -> RunSettings:

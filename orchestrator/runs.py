@@ -39,12 +39,14 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import KeptRun
 from orchestrator.journal.location import Location
 from orchestrator.journal.orders import Order, Submitted
+from orchestrator.journal.part import PartRecorder
 from orchestrator.journal.recorder import Unknown
 from orchestrator.journal.statistics import known_estimates
 from orchestrator.owner import Held
 from orchestrator.preflight import WorkflowSource, check_online
 from orchestrator.run_request import Inputs, RunOptions, RunRequest
 from orchestrator.servers.pool import ServerPool
+from orchestrator.spreading import request_of_part, spread
 from orchestrator.startup import Startup, starting
 from orchestrator.trust import guarded
 from orchestrator.workflow.header import without_tasks
@@ -281,14 +283,18 @@ class Runs(Inspector):
         journal, secrets = self._kept_in(), self.hiding
         record, kept = await journal.resume(run_id, unknown, secrets, to_end=to_end)
         try:
-            request = request_of(record, self._own(options), self._pool)
+            if isinstance(kept.recorder, PartRecorder):
+                request = request_of_part(kept.recorder, options, self._pool)
+            else:
+                request = request_of(record, self._own(options), self._pool)
             if record.kind == "fork" and record.origin is not None:
                 of = journal.location, record.origin, request.workflow, secrets
                 request = request.reusing(await to_thread.run_sync(reuse_of, *of))
         except BaseException:
             kept.claim.free()
             raise
-        async with self._carried(request, kept, checks=not to_end) as run:
+        checks = not to_end and request.needs is None
+        async with self._carried(request, kept, checks=checks) as run:
             yield run
 
     async def end(self, run_id: str, reason: str = "cancelled by another process") -> RunResult:
@@ -302,11 +308,19 @@ class Runs(Inspector):
             run.cancel(reason)
             return await run.execute()
 
+    async def _carry_part(self, unknown: Unknown, run_id: str) -> None:
+        """Carry a part of a run that this process carries, too."""
+        async with self._resumed(run_id, unknown, {}) as run:
+            await run.execute()
+
     @asynccontextmanager
     async def _carried(
         self, request: RunRequest, kept: KeptRun | None, *, checks: bool = True
     ) -> AsyncIterator[Run]:
         settle_memo(request.workflow, kept, self._pool)
+        if kept is not None and request.needs is None:
+            carry = partial(self._carry_part, kept.unknown)
+            request = spread(request, kept, self._pool, carry)
         async with AsyncExitStack() as stack:
             if kept is not None:
                 await stack.enter_async_context(unless_refused(kept))
@@ -329,6 +343,7 @@ class Runs(Inspector):
         loaded = request.workflow
         if not checks:
             await self._pool.open(loaded.plan.servers, request.times)
+            await self._pool.learn_prompts(loaded.plan.prompt_servers)
             yield self._new_run(request, recorder=recorder)
             return
         # A run that goes on is refused as it is: begun, it would end with what is found later.
@@ -370,5 +385,5 @@ class Runs(Inspector):
         known = pool.catalog.of(names)
         of_pool = pool.policies, pool.locks, listen, startup
         servers = Servers(known, *of_pool, request.times.ms, pool.servers.budget)
-        caller = guarded(request.workflow, pool, reached)
+        caller = guarded(request.whole, pool, reached)
         return request.run(caller, servers, recorder=recorder, telemetry=self._telemetry)

@@ -81,6 +81,7 @@ def _items(task: TaskPlan, workflow: Workflow) -> Iterator[Problem]:
     policies, by_default = task.policies, workflow.defaults.on_item_error
     fields = {
         "max_parallel": policies.max_parallel,
+        "spread": policies.spread or None,
         "item_when": policies.item_when,
         "item_fallback": policies.item_fallback,
         "on_item_error": None if policies.on_item_error == by_default else policies.on_item_error,

@@ -10,6 +10,7 @@ knows a server.
 - `schedules` decide when, `growth` for a plan that is still being written, `decide` whether and
   with what, `executor` carries a task out; `task_calls` makes its calls, through the middleware
   that `callers` puts together.
+- `items` is what the items of a `for_each` come to together, also those that others carry.
 - `recorder` is what keeps a run, so that another process can go on with it; `keeping` gives it the
   calls of tasks that go on after them.
 - `question` is what a person is asked, `questions` those of a run and when it pauses, `asking` asks
@@ -26,6 +27,7 @@ __all__ = [
     "decide",
     "events",
     "growth",
+    "items",
     "made_up",
     "outcome",
     "priorities",

@@ -168,14 +168,20 @@ class Asking:
         arguments = None if kind == "ask" else call.arguments
         of = call.turn, call.is_fallback, about
         question = Question(call.task, call.item, kind, message, schema, arguments, *of)
+        since = anyio.current_time()
+        reply = await self.ask_again(question, call, attempt, limit_s)
+        if kind != "elicitation":  # which comes during a call
+            attempt.note_wait(ANSWER, since)
+        return reply
+
+    async def ask_again(
+        self, question: Question, call: Call, attempt: Attempt, limit_s: float = float("inf")
+    ) -> Reply | None:
+        """Ask a question, which a call waits for."""
 
         def on_open(is_new: bool) -> None:
             if is_new and self._emitter.announce:
                 self._emitter.asked(question)
             self._on_open(call)
 
-        since = anyio.current_time()
-        reply = await self._questions.ask(question, call, attempt, on_open, limit_s)
-        if kind != "elicitation":  # which comes during a call
-            attempt.note_wait(ANSWER, since)
-        return reply
+        return await self._questions.ask(question, call, attempt, on_open, limit_s)

@@ -20,7 +20,6 @@ from orchestrator.documents.jsonpath import Path, describe, format_path
 from orchestrator.documents.text import quoted
 from orchestrator.documents.threads import in_thread
 from orchestrator.engine.outcome import Failure, Skipped, Success
-from orchestrator.engine.result import ItemResult
 from orchestrator.errors import CallError, InvalidArgumentsError, TaskError
 from orchestrator.expressions.jmespath import Expression
 from orchestrator.expressions.scope import Scope, SlowExpressionError
@@ -39,7 +38,7 @@ from orchestrator.schema.violations import (
 )
 from orchestrator.workflow.hold import Hold
 from orchestrator.workflow.plan import PLAIN, CallTemplate, LockPlan, TaskPlan
-from orchestrator.workflow.product import Product
+from orchestrator.workflow.product import Product, Slice
 
 if TYPE_CHECKING:
     from orchestrator.schema.tool import Tool
@@ -63,9 +62,10 @@ class Start(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StartEach:
-    """The decision to call once for each item."""
+    """The decision to call once for each item, whose numbers begin with `first`."""
 
     items: list[Any]
+    first: int = 0
 
 
 async def evaluated(work: Callable[[Scope], T], scope: Scope) -> T:
@@ -93,7 +93,8 @@ def decide(task: TaskPlan, scope: Scope) -> Start | StartEach | Success | Skippe
         if policies.when is not None and is_false(policies.when.resolve(scope)):
             return Skipped(f"its condition is false: {_text(policies.when)}", by_condition=True)
         if policies.for_each is not None:
-            return StartEach(_items(policies.for_each, scope))
+            first = policies.for_each.first if isinstance(policies.for_each, Slice) else 0
+            return StartEach(_items(policies.for_each, scope), first)
         return _begin(task, scope)
     except SlowExpressionError:
         return None
@@ -239,17 +240,6 @@ def _lock_names(
         if hold.name <= last:
             held[hold.name] = hold.joined(held.get(hold.name))
     return tuple(sorted(held.values()))
-
-
-def first_failure(items: list[ItemResult]) -> TaskError | None:
-    """The error of a `for_each`: that of the first item that failed; None if none did."""
-    failed = {item.index: item.outcome.error for item in items if isinstance(item.outcome, Failure)}
-    if not failed:
-        return None
-    index, first = next(iter(failed.items()))
-    message = f"{len(failed)} of {len(items)} items failed; item {index}: {first.message}"
-    counts = {"first": index, "failed": len(failed), "of": len(items)}
-    return TaskError(first.kind, message, first.retryable, {**first.details, "items": counts})
 
 
 def with_fallback_error(error: TaskError, second: TaskError) -> TaskError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -13,14 +14,9 @@ from orchestrator.calls.call import Call, Caller
 from orchestrator.calls.worker_pool import Lane, Starter, Work
 from orchestrator.documents.threads import in_thread
 from orchestrator.engine.asking import Asking
-from orchestrator.engine.decide import (
-    Start,
-    StartEach,
-    decide,
-    decide_item,
-    first_failure,
-)
+from orchestrator.engine.decide import Start, StartEach, decide, decide_item
 from orchestrator.engine.emitter import Emitter
+from orchestrator.engine.items import HandedOut, first_failure
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success
 from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.schedules import Then
@@ -60,6 +56,7 @@ class Executor:
         # What is inside a task is taken over with it.
         self._reuse = shared.settings.reuse if not emitter.within else None
         self._fails_fast = workflow.on_error == "fail_fast"
+        self._spreader = shared.settings.spreader if not emitter.within else None
         self._emitter = emitter
         self._recorder = shared.settings.recorder
         self._lane: Lane | None = None  # the slot of tasks that follow each other inside a task
@@ -155,8 +152,9 @@ class Executor:
         match decision:
             case Start() as decision:
                 outcome = await self._calls.make(job, decision, self._scope)
-            case StartEach(items):
-                outcome = await self._each(job, items)
+            case StartEach(items, first):
+                self._emitter.items_started(job.task.id, len(items))
+                outcome = await self._elsewhere(job, items) or await self._each(job, items, first)
             case Skipped() | Success():
                 return decision
             case failure:
@@ -177,17 +175,35 @@ class Executor:
             return None
         return Failure(TaskError("cancelled", job.reason, retryable=False))
 
-    async def _each(self, job: TaskState, items: list[Any]) -> Outcome:
+    async def _elsewhere(self, job: TaskState, items: list[Any]) -> Outcome | None:
+        """Have the items carried by others; None if this process has to do it."""
+        policies, spreader = job.task.policies, self._spreader
+        if not policies.spread or spreader is None or job.task.generation is None:
+            return None
+        note = partial(self._emitter.item_settled, job.task.id)
+        ask = partial(self._calls.ask_for_item, job)
+        of_run = self._limit, self._stops(job), note, ask
+        job.elsewhere = what = HandedOut(job.task, items, *of_run)
+        with anyio.CancelScope() as job.scope:
+            if not await spreader.carry(what):
+                job.elsewhere = job.scope = None
+                return None
+        if job.reason is not None or what.joined is None:
+            return Failure(TaskError("cancelled", job.reason or "", retryable=False))
+        outputs = await in_thread(what.joined.outputs, self._scope.wrapped)
+        error = what.error or what.joined.totals.error(len(items))
+        return Success(outputs) if error is None else Failure(error, outputs)
+
+    async def _each(self, job: TaskState, items: list[Any], first: int) -> Outcome:
         """Make one call for each item, with as many workers as there may be calls at a time."""
-        self._emitter.items_started(job.task.id, len(items))
         results: list[ItemResult | None] = [None] * len(items)
-        job.items, job.in_flight = results, {}
-        numbered = iter(enumerate(items))
+        job.items, job.in_flight, job.first = results, {}, first
+        numbered = iter(enumerate(items, first))
 
         async def work() -> None:
             job.workers += 1
             for index, item in numbered:
-                result = results[index] = await self._item(job, index, item)
+                result = results[index - first] = await self._item(job, index, item)
                 self._emitter.item_settled(job.task.id, result)
             job.workers, job.more = job.workers - 1, None
 
@@ -223,12 +239,16 @@ class Executor:
         succeeded = isinstance(result.outcome, Success)
         if job.not_begun is not None and result.started_ms is None and not succeeded:
             return ItemResult(index, job.not_begun)
-        if isinstance(result.outcome, Failure):
-            if self._fails_fast:
-                job.stop_items(f"item {index} failed, and on_error is fail_fast")
-            elif job.task.policies.on_item_error == "stop":
-                job.stop_items(f"item {index} failed, and on_item_error is stop")
+        if isinstance(result.outcome, Failure) and (why := self._stops(job)):
+            job.stop_items(f"item {index} failed, and {why}")
         return result
+
+    def _stops(self, job: TaskState) -> str:
+        """Why an item that fails keeps others from beginning; empty if it does not."""
+        if self._fails_fast:
+            return "on_error is fail_fast"
+        stops = job.task.policies.on_item_error == "stop"
+        return "on_item_error is stop" if stops else ""
 
     async def _trace_item(self, job: TaskState, index: int, scope: Scope) -> ItemResult:
         assert job.traces is not None

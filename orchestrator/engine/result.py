@@ -112,7 +112,7 @@ class TaskResult:
     started_ms: float | None = None
     duration_ms: float = 0.0
     waited_ms: float = 0.0
-    items: tuple[ItemResult, ...] | None = None
+    items: Sequence[ItemResult] | None = None
     tasks: Mapping[str, TaskResult] | None = None
     cached: bool = False
     waits: Waits = field(default=(), compare=False)
@@ -275,8 +275,8 @@ class RunResult:
     def __str__(self) -> str:
         return result_text(self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The result document."""
+    def to_dict(self, *, tasks: bool = True) -> dict[str, Any]:
+        """The result document, also without its `tasks`."""
         names = ("run_id", "workflow", "status", "started_at")
         document = {name: getattr(self, name) for name in names} | {
             "duration_ms": round(self.duration_ms, 3),
@@ -295,8 +295,9 @@ class RunResult:
             "output": self.output,
             "reason": self.reason,
             "error": self.error.to_dict() if self.error else None,
-            "tasks": {task: result.to_dict() for task, result in self.tasks.items()},
         }
+        if tasks:
+            document["tasks"] = {task: result.to_dict() for task, result in self.tasks.items()}
         if self.made_up is not None:
             made_up = {task: origin.to_dict() for task, origin in self.made_up.items()}
             document |= {"dry_run": True, "made_up": made_up}

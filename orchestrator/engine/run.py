@@ -182,6 +182,14 @@ class Run:
         """The inputs, complete."""
         return self._settled.scope.inputs
 
+    def note_wrapped(self, wrapped: Mapping[int, Any]) -> None:
+        """The outputs of `settled` that servers had wrapped, by identity."""
+        self._settled.scope.wrapped.update(wrapped)
+
+    def stop_items(self, task: str, reason: str) -> None:
+        """Let no further item of a task begin that is under way; those that have begun go on."""
+        self._tasks.stop_items(task, reason)
+
     @property
     def is_kept(self) -> bool:
         """Whether a journal keeps it."""

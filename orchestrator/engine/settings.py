@@ -21,6 +21,7 @@ from orchestrator.workflow.model import Schedule
 from orchestrator.workflow.plan import Plan
 
 if TYPE_CHECKING:
+    from orchestrator.engine.items import Spreader
     from orchestrator.engine.recorder import Recorder
     from orchestrator.engine.reuse import Reuse
     from orchestrator.engine.tracing import Tracing
@@ -53,6 +54,7 @@ class RunSettings:
         answer: Answers questions; None: nobody is there.
         on_reply: Receives each question that was answered, with the reply.
         tracing: Traces what the run does; None: nothing is traced.
+        spreader: Hands the items of tasks with `spread` to others; None: this process carries them.
         wait: Whether the run waits for answers when nothing else is left; else it pauses.
     """
 
@@ -69,6 +71,7 @@ class RunSettings:
     on_reply: OnReply | None = None
     tracing: Tracing | None = None
     wait: bool = False
+    spreader: Spreader | None = None
 
     def about(self, workflow: str) -> dict[str, str]:
         """What the root `RUN` of expressions has."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from orchestrator.documents.text import counted, quoted
+from orchestrator.engine.items import calls_ms
 from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success, Waiting
 from orchestrator.engine.result import (
@@ -131,7 +132,7 @@ def summarize(
     plan, schedule = workflow.plan, settings.schedule or workflow.schedule
     results = {task: settled.results[task] for task in plan.tasks}
     durations = {task: result.duration_ms for task, result in results.items()}
-    sequential_ms = sum(map(_calls_ms, results.values()))
+    sequential_ms = sum(map(calls_ms, results.values()))
     critical_path_ms = sum(_longest_path(stage, durations) for stage in plan.stages)
     stop = _cut_short(stop, results)
     status, output, error = _ending(plan, settled, results, stop)
@@ -197,18 +198,6 @@ def output_of(workflow: Workflow, settled: Settled, stop: Stop | None) -> Any:
     failure = CallError(error.kind, f"{WORKFLOW}:{workflow.name} failed{where}: {error.message}")
     failure.error = replace(failure.error, retryable=error.retryable, details=details)
     raise failure
-
-
-def _calls_ms(result: TaskResult) -> float:
-    """The times of a task's calls, one after the other."""
-    if result.tasks is not None:
-        return sum(map(_calls_ms, result.tasks.values()))
-    if result.items is None:
-        return result.duration_ms
-    return sum(
-        item.duration_ms if item.tasks is None else sum(map(_calls_ms, item.tasks.values()))
-        for item in result.items
-    )
 
 
 def _cut_short(stop: Stop | None, results: Mapping[str, TaskResult]) -> Stop | None:

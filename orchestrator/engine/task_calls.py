@@ -25,6 +25,7 @@ from orchestrator.engine.decide import (
 )
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.outcome import Failure, Outcome, Success
+from orchestrator.engine.question import Question
 from orchestrator.engine.shared import Shared
 from orchestrator.engine.task_state import TaskState, internal
 from orchestrator.errors import CallError, TaskError
@@ -61,6 +62,7 @@ class TaskCalls:
         self._emitter = emitter
         self._within, self._start = emitter.within, len(emitter.within)
         self._tasks = plan.tasks
+        self._asking, self._questions = asking, shared.questions
 
     def forget(self) -> None:
         """Forget the middleware, since no call follows."""
@@ -208,6 +210,15 @@ class TaskCalls:
         if is_lost(error) and is_never_retried(call):
             decision = decide_retry(error, attempt.number, None, call.safe, 0.0)
             self._emitter.failed(call, attempt, error, decision)
+
+    async def ask_for_item(self, job: TaskState, question: Question) -> None:
+        """Ask what an item waits for that another process carries; that goes on with the reply."""
+        attempt = Attempt(None)
+        call = self.new_call(job, job.task, Start({}), question.item)
+        if self._asking is not None:
+            await self._asking.ask_again(question, call, attempt)
+        elif self._questions is not None:
+            await self._questions.ask(question, call, attempt, lambda _: None)
 
     async def fall_back(
         self, job: TaskState, failure: Failure, scope: Scope, item: int | None = None

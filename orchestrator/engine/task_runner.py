@@ -129,6 +129,11 @@ class TaskRunner:
             self._cancelled_early.setdefault(task, reason)
         return True
 
+    def stop_items(self, task: str, reason: str) -> None:
+        """Let no further item of a task begin. See `Run.stop_items`."""
+        if (job := self._jobs.get(task)) is not None and job.not_begun is None:
+            job.stop_items(reason)
+
     def complete(self, workflow: Workflow) -> None:
         """Run the rest of a plan that has grown to this workflow."""
         self._workflow, self._plan = workflow, workflow.plan

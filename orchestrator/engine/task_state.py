@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import anyio
 
@@ -14,6 +14,7 @@ from orchestrator.calls.limits import FIRST, Priority, Slots
 from orchestrator.calls.tracing import Trace
 from orchestrator.documents.text import cut, quoted
 from orchestrator.engine.decide import Start, StartEach
+from orchestrator.engine.items import HandedOut, Joined
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success, Waiting
 from orchestrator.engine.result import ItemResult, TaskResult, Waits
 from orchestrator.errors import TaskError
@@ -78,6 +79,8 @@ class TaskState:
         reason: Why it was cancelled by itself; None if it was not.
         attempt: The state of its call, and `fallback` that of its fallback's call.
         items: How each item of a `for_each` ended; None for one that has not.
+        first: The number of the first of them.
+        elsewhere: The items that others carry, or None.
         in_flight: The state of the calls of items that have not ended, by position.
         scope: Cancels all items, or the wait before the first call.
         not_begun: The outcome of items that have not begun, if no further one begins.
@@ -94,6 +97,8 @@ class TaskState:
     attempt: Attempt | None = None
     fallback: Attempt | None = None
     items: list[ItemResult | None] | None = None
+    first: int = 0
+    elsewhere: HandedOut | None = None
     in_flight: dict[int, Attempt] | None = None
     scope: anyio.CancelScope | None = None
     not_begun: Skipped | None = None
@@ -105,6 +110,8 @@ class TaskState:
     @property
     def is_blocked(self) -> bool:
         """Whether nothing of it goes on by itself: it waits for answers, or for what does."""
+        if self.elsewhere is not None and self.fallback is None:
+            return self.elsewhere.is_idle
         if self.items is None or self.fallback is not None:
             attempt = self.fallback or self.attempt
             return attempt is not None and _is_blocked(attempt)
@@ -115,9 +122,12 @@ class TaskState:
         """The outcome of the task if the run pauses now; so do its items that have not ended."""
         for position, attempt in (self.in_flight or {}).items():
             if self.items is not None:
-                self.items[position] = ended(position, attempt, Waiting(), zero)
+                self.items[position - self.first] = ended(position, attempt, Waiting(), zero)
         if self.items is not None:
-            self.items = [item or ItemResult(n, Waiting()) for n, item in enumerate(self.items)]
+            numbered = enumerate(self.items, self.first)
+            self.items = [item or ItemResult(n, Waiting()) for n, item in numbered]
+        if self.joined is not None:
+            self.joined.rest = Waiting()
         self.in_flight = None
         return Waiting()
 
@@ -126,6 +136,11 @@ class TaskState:
         attempts = (self.attempt, self.fallback, *(self.in_flight or {}).values())
         # An attempt with number 0 still waits: nothing was sent for it.
         return [each for each in attempts if each is not None and each.number]
+
+    @property
+    def joined(self) -> Joined | None:
+        """The items that others have carried."""
+        return None if self.elsewhere is None else self.elsewhere.joined
 
     @property
     def inside(self) -> list[Inside]:
@@ -137,6 +152,8 @@ class TaskState:
     def has_begun(self) -> bool:
         """Whether any attempt has begun."""
         items = self.items or ()
+        if self.joined is not None and self.joined.totals.attempts:
+            return True
         return bool(self._begun()) or any(item is not None and item.attempts for item in items)
 
     def cancel(self, reason: str) -> None:
@@ -167,6 +184,8 @@ class TaskState:
 
     def items_under_way(self) -> Iterator[tuple[str, tuple[int, int]]]:
         """How many items have settled, of how many; likewise what is inside of it."""
+        if (what := self.elsewhere) is not None:
+            yield self.within + self.task.id, (what.settled, len(what.items))
         if (items := self.items) is not None:
             yield self.within + self.task.id, (len(items) - items.count(None), len(items))
         for inside in self.inside:
@@ -203,19 +222,23 @@ class TaskState:
 
     def cancelled(self, reason: str, zero: float) -> Cancelled:
         """The outcome of the task if it is cancelled now; its items end, and their outputs stay."""
+        if self.joined is not None:
+            return Cancelled(reason, self.joined.outputs({}))
         if self.items is None:
             return Cancelled(reason)
         cancelled = Cancelled("its task was ended")
         for position, attempt in (self.in_flight or {}).items():
-            self.items[position] = ended(position, attempt, cancelled, zero)
-        items = [item or ItemResult(n, cancelled) for n, item in enumerate(self.items)]
+            self.items[position - self.first] = ended(position, attempt, cancelled, zero)
+        numbered = enumerate(self.items, self.first)
+        items = [item or ItemResult(n, cancelled) for n, item in numbered]
         self.items, self.in_flight = list(items), None
         return Cancelled(reason, [item.output for item in items])
 
     def result(self, outcome: Outcome, zero: float) -> TaskResult:
         """The result of the task if it settles now with this outcome."""
         task, attempt = self.task, self.attempt
-        if self.items is not None or self.fallback is not None:
+        is_one_call = self.items is None and self.elsewhere is None and self.fallback is None
+        if not is_one_call:
             return self._merged(outcome, zero)
         if attempt is None or attempt.started_at is None:
             cached = attempt is not None and attempt.cached
@@ -228,11 +251,13 @@ class TaskState:
 
     def _merged(self, outcome: Outcome, zero: float) -> TaskResult:
         """The same for a task of several calls."""
-        items = None if self.items is None else tuple(filter(None, self.items))
+        items: Sequence[ItemResult] | None = self.joined
+        if self.items is not None:
+            items = tuple(filter(None, self.items))
         own = [ended(0, attempt, outcome, zero) for attempt in self._begun()]
-        parts = [*own, *(item for item in items or () if item.started_ms is not None)]
+        parts = [*own, *_begun_of(items or ())]
         if not parts:
-            cached = isinstance(outcome, Success) and any(item.cached for item in items or ())
+            cached = isinstance(outcome, Success) and _is_cached(items or ())
             about = self.task.id, outcome, self.task.generation
             return TaskResult(*about, items=items, cached=cached)
         first = min(parts, key=lambda part: part.started_ms or 0.0)
@@ -250,6 +275,20 @@ class TaskState:
             own[0].tasks if own else None,
             waits=tuple(wait for part in own for wait in part.waits),
         )
+
+
+def _begun_of(items: Sequence[ItemResult]) -> Iterable[ItemResult]:
+    """The items that have begun; of those that others carried one, with the attempts of all."""
+    if not isinstance(items, Joined):
+        return (item for item in items if item.started_ms is not None)
+    totals = items.totals
+    return () if totals.began is None else (replace(totals.began, attempts=totals.attempts),)
+
+
+def _is_cached(items: Sequence[ItemResult]) -> bool:
+    if isinstance(items, Joined):
+        return items.totals.is_cached
+    return any(item.cached for item in items)
 
 
 def _is_blocked(attempt: Attempt) -> bool:

@@ -8,6 +8,8 @@ writes.
 - `recorder` is what the engine tells what happens; `records` is what was kept, as `documents` has
   it, and the results that can be made of it; `kept` reads it, and `history` lists, finds and
   deletes runs.
+- `part` is some items of a task that this process carries for another one; `parts` are those that
+  others carry for this one.
 - `statistics` is what calls took in earlier runs; `totals` what the runs have in common.
 - `glance` is what a run has come to so far, without what may be large; `live` what it does now, for
   those who watch it; `following` makes events of both.
@@ -38,6 +40,8 @@ __all__ = [
     "live",
     "location",
     "orders",
+    "part",
+    "parts",
     "recorder",
     "records",
     "statistics",

@@ -155,6 +155,11 @@ class FileStore:
         lock.release()
         return False
 
+    def carried_s(self, _: Database, run: str, /) -> float:
+        """See `Store`."""
+        path = lock_path(self.path, run)
+        return _carried_s(path) if path.exists() else 0.0
+
     def ask_to_end(self, run: str) -> None:
         """See `Store`."""
         asked_path(self.path, run).touch(mode=0o600)

@@ -11,13 +11,14 @@ from typing import Any
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import quoted
 from orchestrator.errors import JournalError, UnknownRunError
-from orchestrator.journal.location import Location, store_of
+from orchestrator.journal.location import Address, Location, store_of
 from orchestrator.journal.store import Database
 
 RUNNING = "running"
 INTERRUPTED = "interrupted"
 PAUSED = "paused"
 QUEUED = "queued"
+PART = "part"  # the kind of a run that is a part of another one, its `origin`
 OPEN = (PAUSED, INTERRUPTED, QUEUED)  # no process carries it, and one can go on with it
 DAY_S = 86_400
 _COLUMNS = "id, workflow, status, kind, origin, resumed, started, ended, duration_ms"
@@ -32,7 +33,7 @@ class KnownRun:
         workflow: The name of its workflow.
         status: That of its result; `running`, or `interrupted` if no process carries it any more;
             `queued` until a worker begins it.
-        kind: `run`, or `retry` of the run `origin`.
+        kind: `run`, `retry` or `fork` of the run `origin`, or `part` of it.
         resumed: How often it was taken up again.
         started: When it began, and `ended` when it ended, seconds since 1970; None if it has not.
         duration_ms: How long it took, milliseconds; None if it has not ended.
@@ -98,6 +99,8 @@ def page(
         "id<?": (before,),
         "status=?": (asked,),
         "workflow=?": (workflow,),
+        # A file has no parts of runs, and its index no kinds.
+        "kind<>?": (PART if isinstance(journal, Address) else None,),
         "(instr(lower(workflow), ?)>0 or instr(id, ?)=1)": (text or None,) * 2,
     }
     given = {each: values for each, values in conditions.items() if None not in values}
@@ -106,7 +109,7 @@ def page(
     with reading(journal) as db:
         # Ids first: they are found in an index, without what the rows have besides. The plus has
         # SQLite take the index of names where any condition is about these.
-        by_id = "id" if given.keys() <= {"id<?"} else f"{db.sql.plain}id"
+        by_id = "id" if given.keys() <= {"id<?", "kind<>?"} else f"{db.sql.plain}id"
         query = f"select id from run {where} order by {by_id} desc"
         values = [value for each in given.values() for value in each]
         for (run_id,) in db.execute(query, values):
@@ -122,7 +125,7 @@ def page(
 def names(journal: Location, limit: int = 200) -> list[str]:
     """The names of the workflows that were run. Raises `JournalError`."""
     with reading(journal) as db:
-        query = "select distinct workflow from run order by workflow limit ?"
+        query = f"select distinct workflow from run where kind<>'{PART}' order by workflow limit ?"
         return [name for (name,) in db.execute(query, (limit,)).fetchall()]
 
 
@@ -134,19 +137,22 @@ def find(journal: Location, name: str, lister: str = '"orchestrator runs" lists 
     Raises:
         JournalError: There is none, or there are several; or the journal cannot be read.
     """
+    whole = f"kind<>'{PART}'"  # what others are parts of
     with reading(journal) as db:
         if name == "last":
-            rows = db.execute(f"select {_COLUMNS} from run order by id desc limit 1").fetchall()
-        else:
+            query = f"select {_COLUMNS} from run where {whole} order by id desc limit 1"
+            rows = db.execute(query).fetchall()
+        elif not (rows := db.execute(f"select {_COLUMNS} from run where id=?", (name,)).fetchall()):
             pattern = name.replace("_", "").replace("%", "") + "%"
-            query = f"select {_COLUMNS} from run where id like ? order by id desc limit 3"
-            rows = db.execute(query, (pattern,)).fetchall()
+            which = f"where id like ? and {whole} order by id desc limit 3"
+            rows = db.execute(f"select {_COLUMNS} from run {which}", (pattern,)).fetchall()
         if len(rows) == 1:
             return _known(db, journal, rows[0])
         if rows:
             several = ", ".join(row[0] for row in rows[:2])
             raise JournalError(f"several runs begin with {quoted(name)}: {several}, ...")
-        ids = [row[0] for row in db.execute("select id from run order by id desc limit 100")]
+        query = f"select id from run where {whole} order by id desc limit 100"
+        ids = [row[0] for row in db.execute(query)]
     meant = did_you_mean(name, ids)
     hint = meant or f"; {lister}" if ids else "; there are none"
     raise UnknownRunError(f"unknown run {quoted(name)}{hint}")
@@ -157,7 +163,8 @@ def prunable(db: Database, journal: Location, keep_days: float, keep_runs: int) 
 
     A run that can go on is deleted for its age only: a person may still want to answer it.
     """
-    rows = db.execute(f"select {_COLUMNS} from run order by id desc").fetchall()
+    query = f"select {_COLUMNS} from run where kind<>'{PART}' order by id desc"
+    rows = db.execute(query).fetchall()
     oldest = time.time() - keep_days * DAY_S
     known = [_known(db, journal, row) for row in rows]
     return [
@@ -169,10 +176,16 @@ def prunable(db: Database, journal: Location, keep_days: float, keep_runs: int) 
 
 
 def delete(db: Database, journal: Location, run_ids: list[str]) -> None:
-    """Delete runs, in a transaction that is open."""
-    for run in run_ids:
-        db.execute("delete from run where id=?", (run,))
-        store_of(journal).forget(db, run)
+    """Delete runs with their parts, in a transaction that is open."""
+    for whole in run_ids:
+        for run in (*_parts(db, whole), whole):
+            db.execute("delete from run where id=?", (run,))
+            store_of(journal).forget(db, run)
+
+
+def _parts(db: Database, run: str) -> list[str]:
+    query = f"select id from run where id>? and id<? and kind='{PART}'"
+    return [part for (part,) in db.execute(query, (f"{run}.", f"{run}/")).fetchall()]
 
 
 def _known(db: Database, journal: Location, row: tuple[Any, ...]) -> KnownRun:

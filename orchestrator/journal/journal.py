@@ -21,6 +21,7 @@ from orchestrator.journal import orders
 from orchestrator.journal.file_store import set_aside
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import (
+    PART,
     PAUSED,
     QUEUED,
     RUNNING,
@@ -40,6 +41,8 @@ from orchestrator.journal.kept_run import KeptRun, RunRecord
 from orchestrator.journal.location import Location, location_of, store_of
 from orchestrator.journal.memo import MemoFile, RunMemo, delete_old, has_old
 from orchestrator.journal.orders import Order, Submitted
+from orchestrator.journal.part import Known, Part, PartRecorder, is_over, records_of_part
+from orchestrator.journal.parts import records_without_parts
 from orchestrator.journal.recorder import RunRecorder, Unknown
 from orchestrator.journal.records import Key, Record
 from orchestrator.journal.store import Claim, Database
@@ -91,6 +94,7 @@ class Journal:
         self._memo = MemoFile(self.location)
         self._is_open = False
         self._begun = 0
+        self._known = Known()
         self._carried = WeakValueDictionary[str, KeptRun]()
         self.on_commit: OnCommit = lambda _: None
 
@@ -281,23 +285,38 @@ class Journal:
             name, status, kind, origin, epoch, resumed, request, duration_ms = rows.fetchone()
             _check_open(run, status)
             restore = hiding.restore
-            added = lambda: records_of(db, run, "and kind='added'", restore)  # noqa: E731
-            asked = request_of(request, added, restore)
+            part = None if kind != PART else Part.from_request(origin, restore(request))
+            if part is None:
+                added = lambda: records_of(db, run, "and kind='added'", restore)  # noqa: E731
+                asked = request_of(request, added, restore)
+            else:
+                self._check_goes_on(db, run, epoch, part)
+                needs = self._known.needs(db, part, restore)
+                asked = dict(needs.asked)
             check_outputs(run, asked)
             kept = KeptRun(writer, run, epoch + 1)
-            kept.was_queued = status == QUEUED
+            kept.was_queued, kept.unknown = status == QUEUED, unknown
             self._carried[run] = kept
-            # The time of a paused run is that of its result.
-            alive_s = kept.claim.take(duration_ms / 1000 if status == PAUSED else None)
+            # The time of a paused run is that of its result; a part counts that of its run.
+            carried_s = duration_ms / 1000 if status == PAUSED else None
+            if part is not None:
+                carried_s = store_of(self.location).carried_s(db, part.of)
+            alive_s = kept.claim.take(carried_s)
             try:
                 if not to_end:  # of a run that another process carries, that is the error
                     check_complete(run, asked)
-                records = records_of(db, run, restore=restore)
+                if part is not None:
+                    records = records_of_part(db, run, part, needs, restore)
+                elif '"spread"' in request:
+                    records = records_without_parts(db, run, writer, kept.lease, hiding, asked)
+                else:
+                    records = records_of(db, run, restore=restore)
                 writer.session.call(kept.take_over, run)
             except BaseException:
                 kept.claim.free()
                 raise
-        kept.recorder = RunRecorder(
+        kind_of = RunRecorder if part is None else PartRecorder
+        kept.recorder = kind_of(
             writer,
             kept.lease,
             records,
@@ -307,9 +326,19 @@ class Journal:
             keeps_outputs=self._outputs,
             hiding=hiding,
         )
+        if isinstance(kept.recorder, PartRecorder) and part is not None:
+            kept.recorder.part, kept.recorder.needs = part, needs
         self._give_memo(kept, hiding)
         parts = {name: asked[name] for name in ("workflow", "inputs", "settings")}
         return RunRecord(run, name, **parts, kind=kind, origin=origin), kept
+
+    def _check_goes_on(self, db: Database, run: str, epoch: int, part: Part) -> None:
+        """End a part whose run has ended. Raises `JournalError`."""
+        if is_over(db, part.of):
+            end = "update run set status='cancelled', epoch=epoch+1, ended=? where id=? and epoch=?"
+            values = time.time(), run, epoch
+            self._open_writer().session.call(lambda db: db.execute(end, values), run)
+            raise JournalError(f"run {part.of}, of which {run} is a part, has ended")
 
     def _give_memo(self, kept: KeptRun, hiding: Hiding) -> None:
         if self._outputs:

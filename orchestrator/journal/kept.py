@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,10 +20,14 @@ Restore = Callable[[str], str]
 """Makes JSON text of the file what it was: `mask` for what is shown, or `Hiding.restore`."""
 
 
-def records_of(db: Database, run: str, which: str = "", restore: Restore = mask) -> Records:
+def records_of(
+    db: Database, run: str, which: str = "", restore: Restore = mask, values: Sequence[str] = ()
+) -> Records:
     """What is kept of a run."""
     columns = "kind, path, item, fallback, number, at, payload"
-    rows = db.execute(f"select {columns} from record where run=? {which}", (run,)).fetchall()
+    rows = db.execute(
+        f"select {columns} from record where run=? {which}", (run, *values)
+    ).fetchall()
     return Records(
         {
             Key(kind, path, item, bool(fallback), number): Record(at, payload and restore(payload))
@@ -125,4 +129,15 @@ def documents_of(journal: Location, run: str, restore: Restore = mask) -> KeptDo
     settled = records.settled("", {})
     # They settled in another order, and were kept in that.
     tasks = {task: settled[task] for task in planned(asked) if task in settled}
-    return KeptDocuments(asked, result and json.loads(restore(result)), tasks, records)
+    return KeptDocuments(asked, result and _result_of(restore(result), tasks), tasks, records)
+
+
+def _result_of(text: str, tasks: Mapping[str, TaskResult]) -> dict[str, Any]:
+    """A result document, with the outputs in it that are kept with their tasks alone."""
+    document: dict[str, Any] = json.loads(text)
+    for name, task in document.pop("joined", {}).items():
+        if name:
+            document["output"][name] = tasks[task].output
+        else:
+            document["output"] = tasks[task].output
+    return document

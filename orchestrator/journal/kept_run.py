@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.documents.encode import to_json
+from orchestrator.engine.items import Joined
 from orchestrator.engine.result import RunResult
 from orchestrator.errors import CarriedError, JournalError
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import QUEUED, RUNNING
 from orchestrator.journal.location import Location, store_of
-from orchestrator.journal.recorder import RunRecorder
+from orchestrator.journal.parts import Parts
+from orchestrator.journal.recorder import RunRecorder, Unknown
 from orchestrator.journal.store import Database
 from orchestrator.journal.writer import Lease, Writer
 
@@ -66,6 +68,7 @@ class KeptRun:
         claim: What tells others so.
         was_queued: Whether another process has submitted it, which will ask for it.
         recorder: Keeps what happens in it.
+        unknown: What becomes of calls that may have been carried out.
     """
 
     recorder: RunRecorder
@@ -74,6 +77,7 @@ class KeptRun:
     def __init__(self, writer: Writer, run: str, epoch: int) -> None:
         self._writer = writer
         self.lease, self.was_queued = Lease(run, epoch), False
+        self.unknown: Unknown = "ask"
         self.claim = store_of(writer.location).claim(writer, self.lease)
 
     @property
@@ -114,8 +118,7 @@ class KeptRun:
         statement = "update run set status=?, ended=?, duration_ms=?, result=? where id=?"
 
         def values() -> tuple[object, ...]:
-            document = result.to_dict()
-            del document["tasks"]  # each has its own records
+            document = _without_joined(result)
             if not self.recorder.keeps_outputs:
                 document["output"] = None
                 for question in document["questions"]:
@@ -125,7 +128,7 @@ class KeptRun:
                 ended,
                 result.duration_ms,
                 self.recorder.hiding.hide(to_json(document)),
-                result.run_id,
+                self.lease.run,
             )
 
         self._writer.put(self.lease, statement, values)
@@ -134,6 +137,16 @@ class KeptRun:
         self.claim.end(is_kept=error is None)
         if error is not None:
             raise error
+
+    @property
+    def location(self) -> Location:
+        """Where its journal is."""
+        return self._writer.location
+
+    def parts(self, workflow: str, task: str, *, has_inside: bool) -> Parts:
+        """The parts of a task of it; `workflow` is the name of its workflow."""
+        of = self._writer, self.lease, self.recorder.hiding
+        return Parts(*of, workflow, task, has_inside=has_inside)
 
     async def leave(self) -> None:
         """Let another process go on with the run as it is now; nothing more is kept of it here."""
@@ -148,6 +161,26 @@ class KeptRun:
         self._writer.put(self.lease, "delete from run where id=?", lambda: (run,))
         await self._writer.flush()
         self.claim.end(is_kept=True)
+
+
+def _without_joined(result: RunResult) -> dict[str, Any]:
+    """The document of a result without tasks, which have records of their own.
+
+    The outputs of items that others have carried are not kept once more.
+    """
+    document, joined = result.to_dict(tasks=False), dict[str, str]()
+    output = document["output"]
+    for task, each in result.tasks.items():
+        if isinstance(each.items, Joined) and each.output is not None:
+            if output is each.output:
+                document["output"], joined[""] = None, task
+            elif isinstance(output, dict):
+                joined |= {name: task for name, value in output.items() if value is each.output}
+    if joined.keys() - {""}:
+        document["output"] = {
+            name: None if name in joined else value for name, value in output.items()
+        }
+    return document | ({"joined": joined} if joined else {})
 
 
 def ask_to_end(journal: Location, run: str) -> None:

@@ -185,6 +185,12 @@ class PostgresStore:
         """See `Store`."""
         return db.execute(f"select 1 from carrier where run=? and {_ALIVE}", (run,)).rowcount > 0
 
+    def carried_s(self, db: Database, run: str, /) -> float:
+        """See `Store`."""
+        now = f"case when {_ALIVE} then now_s() else beat end"
+        row = db.execute(f"select {now} - began from carrier where run=?", (run,)).fetchone()
+        return max(0.0, row[0]) if row else 0.0
+
     def ask_to_end(self, run: str) -> None:
         """See `Store`."""
         with closing(self.open_to_read()) as db:

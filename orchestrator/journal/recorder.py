@@ -14,6 +14,7 @@ from anyio import to_thread
 
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.documents.encode import to_json
+from orchestrator.engine.items import Joined
 from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.recorder import Answer, Memo, Recorder, unknown_outcome
 from orchestrator.engine.result import ItemResult, TaskResult
@@ -144,8 +145,12 @@ class RunRecorder(Recorder):
         self._withdraw(Key("since", path))
 
     def _withdraw(self, key: Key) -> None:
-        values = self._lease.run, *key
+        values = self._run_of(key), *key
         self._writer.put(self._lease, _WITHDRAW, lambda: values)
+
+    def _run_of(self, key: Key) -> str:  # noqa: ARG002 - a part of a run keeps some with that
+        """The run that a record is kept of."""
+        return self._lease.run
 
     def enter(self, within: str, attempt: int) -> float:
         """See `Recorder`."""
@@ -155,7 +160,7 @@ class RunRecorder(Recorder):
         if attempt > 1:
             self._records.forget(within)
             self._kept = {key for key in self._kept if not key.path.startswith(within)}
-            values = self._lease.run, len(within), within
+            values = self._run_of(key), len(within), within
             self._writer.put(self._lease, _FORGET, lambda: values)
         self._note(key, None)
         return 0.0
@@ -189,12 +194,15 @@ class RunRecorder(Recorder):
     def note_settled(self, path: str, result: TaskResult, wrapped: Mapping[int, Any]) -> None:
         """See `Recorder`."""
         self._keep_inside(f"{path}/", result.tasks)
-        for item in result.items or ():
+        items = result.items or ()
+        if isinstance(items, Joined):  # the others were kept as they settled
+            items = tuple(items.missing())
+        for item in items:
             if Key("item", path, item.index) not in self._kept:
                 self.note_item(path, item, wrapped)
         is_wrapped = id(result.output) in wrapped
         self._keep(Key("task", path), lambda: of_task(result, is_wrapped=is_wrapped))
-        self._kept -= {Key("item", path, item.index) for item in result.items or ()}
+        self._kept -= {Key("item", path, item.index) for item in items}
 
     def note_item(self, path: str, result: ItemResult, wrapped: Mapping[int, Any]) -> None:
         """See `Recorder`."""
@@ -301,6 +309,15 @@ class RunRecorder(Recorder):
         document = of_stop(stop)
         self._note(Key("stop", ""), lambda: document)
 
+    def spread(self, task: str) -> dict[str, int] | None:
+        """How a task is spread; None if it is not."""
+        key = Key("spread", task)
+        return self._records.payload(key) if key in self._records else None
+
+    def note_spread(self, task: str, how: Mapping[str, int]) -> None:
+        """Keep how a task is spread."""
+        self._note(Key("spread", task), lambda: how, WRITE_ONCE)
+
     def note_trace(self, trace: str) -> None:
         """See `Recorder`."""
         self._note(Key("trace", "", number=self.resumed), lambda: {"traceparent": trace})
@@ -319,7 +336,7 @@ class RunRecorder(Recorder):
 
         def values() -> tuple[object, ...]:
             text = None if document is None else self._text(document())
-            return (self._lease.run, *key, at, text)
+            return (self._run_of(key), *key, at, text)
 
         self._writer.put(self._lease, statement, values)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from orchestrator.calls.call import Call
+from orchestrator.engine.items import Joined
 from orchestrator.engine.outcome import Cancelled, Failure, Skipped, Success, outcome_from_dict
 from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.recorder import Answer
@@ -61,10 +62,14 @@ class Records(dict[Key, Record]):
 
     A task or an item is kept without what is inside of it, which has records of its own, and a
     `for_each` without the list of its outputs, which its items have.
+
+    Attributes:
+        elsewhere: The items that are not among these records, by the path of their task.
     """
 
     def __init__(self, records: Mapping[Key, Record]) -> None:
         super().__init__(records)
+        self.elsewhere: dict[str, Joined] = {}
         self._tasks: dict[str, dict[str, Key]] = defaultdict(dict)  # by what they are inside of
         self._items: dict[str, list[int]] = defaultdict(list)
         for key in self:
@@ -220,10 +225,14 @@ class Records(dict[Key, Record]):
             result = replace(result, tasks=inside or None, waits=waits)
             note_wrapped(document, result.output, wrapped)
             return result
-        found = (self.item(key.path, index, wrapped) for index in sorted(self._items[key.path]))
-        items = tuple(item for item in found if item is not None)
+        items: Sequence[ItemResult] | None = self.elsewhere.get(key.path)
+        if items is None:
+            found = (self.item(key.path, index, wrapped) for index in sorted(self._items[key.path]))
+            items = tuple(item for item in found if item is not None)
         if document.pop("is_list", False):
             document["output"] = [item.output for item in items]
+            if isinstance(items, Joined):
+                document["output"] = items.outputs(wrapped)
         outcome = outcome_from_dict(document)
         return replace(TaskResult.from_dict(task, document), outcome=outcome, items=items)
 

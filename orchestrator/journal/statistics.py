@@ -23,7 +23,8 @@ NEWEST_WEIGHT = 0.25
 RUNS = 20
 
 _RUNS = """select id, workflow, request from (
-    select id, workflow, request, started from run where ended is not null
+    select id, workflow, request, started from run
+    where ended is not null and kind<>'part'
     order by workflow = ? desc, started desc limit ?) as latest order by started"""
 
 

@@ -171,6 +171,9 @@ class Store(Protocol):
     def is_carried(self, db: Database, run: str, /) -> bool:
         """Whether a process carries a run that has not ended."""
 
+    def carried_s(self, db: Database, run: str, /) -> float:
+        """How long processes have carried a run, seconds."""
+
     def ask_to_end(self, run: str) -> None:
         """Ask the process that carries a run to end it."""
 

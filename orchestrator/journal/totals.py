@@ -18,7 +18,7 @@ from orchestrator.journal.location import Location
 from orchestrator.journal.store import Database
 
 _RUNS = """select id, workflow, status, duration_ms, request from run
-    where ended is not null and started >= ?"""
+    where ended is not null and kind<>'part' and started >= ?"""
 # A fallback has answered where `recovered` is set.
 _SAID = "status", "attempts", "duration_ms", "waited_ms", "has_items", "recovered", "cached"
 # What was taken over is of another run.

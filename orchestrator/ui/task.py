@@ -14,6 +14,7 @@ from orchestrator.errors import UnknownTaskError
 from orchestrator.journal import glance
 from orchestrator.journal.hiding import mask
 from orchestrator.journal.history import KnownRun, reading
+from orchestrator.journal.kept import documents_of
 from orchestrator.journal.location import Location
 from orchestrator.journal.records import NO_ITEM, Key, Records
 from orchestrator.journal.store import Database
@@ -223,12 +224,15 @@ def value(journal: Location, run: KnownRun, path: str, part: str) -> Any:
     with reading(journal) as db:
         if path:
             return Looked(db, run, path).value(part)
-        return _of_run(db, run, part)
+        return _of_run(db, journal, run, part)
 
 
-def _of_run(db: Database, run: KnownRun, part: str) -> Any:
+def _of_run(db: Database, journal: Location, run: KnownRun, part: str) -> Any:
     if part == "output":
         (text,) = db.execute("select result from run where id=?", (run.id,)).fetchone()
-        return json.loads(mask(text))["output"] if text else None
+        document = json.loads(mask(text)) if text else {"output": None}
+        if "joined" not in document:
+            return document["output"]
+        return (documents_of(journal, run.id).result or {})["output"]
     request = asked_of(db, run.id).request
     return request["inputs"] if part == "arguments" else request["workflow"]

@@ -10,6 +10,7 @@ Rule: a `Workflow` that exists is valid; making one is O(n + e) in tasks and dep
   `make_plan` makes it.
 - `inner` loads the workflows that tasks run, and places what is wrong in them.
 - `hold` is how much of a lock a task holds.
+- `part` is some items of one task, as a workflow of its own.
 - `inputs` checks the values given for a run; `budget` is what it may spend.
 - `graph` holds the algorithms on the dependency graph.
 - `plan_reader` gives the tasks of a plan whose text is still being written, `header` is what it
@@ -30,6 +31,7 @@ __all__ = [
     "inputs",
     "model",
     "normalize",
+    "part",
     "plan",
     "plan_reader",
     "product",

@@ -16,7 +16,7 @@ _OF_CALLS = frozenset(
     {
         *("arguments", "timeout_s", "timeout_resets_on_progress", "retry", "repeat", "locks"),
         *("max_parallel", "item_when", "item_fallback", "on_item_error", "delay_s", "deadline_s"),
-        *("critical", "end_run", "approve", "cache"),
+        *("critical", "end_run", "approve", "cache", "spread"),
     }
 )
 _OF_NO_KIND = {

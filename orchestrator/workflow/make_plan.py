@@ -166,6 +166,7 @@ def _policies(
         task.end_run,
         templates.approve,
         _cache(task),
+        task.spread,
     )
 
 

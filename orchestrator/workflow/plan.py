@@ -103,6 +103,7 @@ class Policies:
     end_run: EndRun | None = None
     approve: Template | None = None  # of the message of the question; an empty one: the default
     cache: CachePlan | None = None
+    spread: bool = False  # whether workers share the items
 
 
 # Most tasks call a tool and have no policies: they share one value, which the engine tests with

@@ -287,6 +287,10 @@ class Task(BaseModel, metaclass=Checked):
     max_parallel: int | None = Field(
         default=None, ge=1, description="Items of for_each in flight at a time."
     )
+    spread: bool = Field(
+        default=False,
+        description="Whether the workers of a database share the items of for_each.",
+    )
     item_when: _Condition | bool = Field(
         default=True, description="As when, for each item; false means that the item is skipped."
     )

@@ -41,6 +41,7 @@ class TaskFields(TypedDict, total=False):
     run_if: RunIf
     for_each: list[Any] | str | Mapping[str, list[Any] | str] | None
     max_parallel: int | None
+    spread: bool
     item_when: str | bool
     item_fallback: Fallback | dict[str, Any] | None
     on_item_error: OnItemError | None

@@ -140,7 +140,7 @@ def shown(result: RunResult) -> dict[str, Any]:
 
 
 def of_task(task: TaskResult) -> dict[str, Any]:
-    items = task.items and [(item.status, item.output, item.error) for item in task.items]
+    items = [(item.status, item.output, item.error) for item in task.items or ()]
     inside = {name: of_task(each) for name, each in (task.tasks or {}).items()}
     return {
         "status": task.status,
