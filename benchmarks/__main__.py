@@ -35,6 +35,7 @@ commands (python -m benchmarks NAME --help):
 # Benchmarks with a command of their own: the function `main` of a module.
 COMMANDS = {
     "adversary": "servers that do harm, beside one that does none",
+    "cluster": "runs on several workers and one PostgreSQL, beside DBOS steps and Dask tasks",
     "peers": "the same work with what people use instead, side by side",
     "traces": "graphs recorded from real systems, run for real",
 }

@@ -29,13 +29,18 @@ def parser(command: str, description: str, epilog: str, rounds: str) -> argparse
 
 def add_check_and_backend(parser: argparse.ArgumentParser) -> None:
     """Add the options of commands that measure this package alone."""
+    add_check(parser)
+    parser.add_argument(
+        "--backend", choices=("asyncio", "trio"), default="asyncio", help="default: %(default)s"
+    )
+
+
+def add_check(parser: argparse.ArgumentParser) -> None:
+    """Add the option that makes a missed target an error."""
     parser.add_argument(
         "--check",
         action="store_true",
         help="exit with 1 if a target is missed by more than its margin",
-    )
-    parser.add_argument(
-        "--backend", choices=("asyncio", "trio"), default="asyncio", help="default: %(default)s"
     )
 
 

@@ -52,6 +52,10 @@ COLUMNS = {
     "workflow_bytes_per_task": "B/task loaded",
     "run_bytes_per_task": "B/task run",
     "at_once": "at once",
+    "ideal_ms": "ideal ms",
+    "of_ideal": "x ideal",
+    "now_mb": "MB now",
+    "cpu_per_task_us": "us of CPU/task",
 }
 WRAPPED = {COLUMNS[name] for name in ("load_per_task_us", "workflow_bytes_per_task")}
 

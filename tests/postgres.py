@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,8 +53,8 @@ class Server:
         port: Its port.
     """
 
-    def __init__(self, bin_: Path, home: Path) -> None:
-        self._bin, self.home = bin_, home
+    def __init__(self, bin_: Path, home: Path, settings: Sequence[str] = SETTINGS) -> None:
+        self._bin, self.home, self._settings = bin_, home, settings
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
@@ -85,7 +85,7 @@ class Server:
 
     def start(self) -> None:
         """Start it; it answers when this returns."""
-        settings = " ".join(f"-c {each}" for each in (*SETTINGS, f"port={self.port}"))
+        settings = " ".join(f"-c {each}" for each in (*self._settings, f"port={self.port}"))
         words = "-D", "data", "-l", str(self.home / "log"), "-o", f"-k {self.home} {settings}"
         self._run("pg_ctl", *words, "-w", "start")
 
@@ -124,7 +124,7 @@ class Server:
 
 
 @contextmanager
-def server() -> Iterator[Server | None]:
+def server(settings: Sequence[str] = SETTINGS) -> Iterator[Server | None]:
     """A server in the block; None if this machine has none."""
     found = programs()
     if found is None:
@@ -133,7 +133,7 @@ def server() -> Iterator[Server | None]:
     # The name of a socket has at most some 100 characters.
     short = "/tmp" if Path("/tmp").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="pg", dir=short) as home:
-        running = Server(found, Path(home))
+        running = Server(found, Path(home), settings)
         running.make()
         running.start()
         try:

@@ -28,6 +28,9 @@ class PeerFailedError(Exception):
 class Program:
     """A running peer's program, with its servers open.
 
+    Attributes:
+        process: The id of its process.
+
     Raises:
         PeerFailedError: It does not start.
     """
@@ -46,6 +49,7 @@ class Program:
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self.process = self._process.pid
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         try:
             self._ask("")  # its first line says that it is ready

@@ -1,0 +1,95 @@
+"""Four workers beside what their slots allow, and what runs that wait cost a worker."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from statistics import median
+
+import anyio
+import psycopg
+
+from benchmarks.cluster import place
+from benchmarks.measure import Bench, Measurement
+from benchmarks.scenarios import Document
+from tests.postgres import Server
+
+TASKS, DELAY_MS = 50, 50
+# Settings of a user: so many runs at once on each worker, so many calls at once in each run.
+AT_ONCE, MAX_CONCURRENCY = 4, 5
+SCALES = (1, 2, 4)  # workers
+RUNS, QUICK_RUNS = 50, 10  # for each worker
+WAITING, QUICK_WAITING = 10_000, 1_000
+_COPY = """insert into orchestrator.run(id, workflow, status, kind, origin, epoch, resumed, started,
+ended, duration_ms, request, result) select id || '-' || n, workflow, status, kind, origin, epoch,
+resumed, started, ended, duration_ms, request, result
+from orchestrator.run, generate_series(1, %s) as n where id = %s"""
+
+
+def workflow(delay_ms: int, tasks: int = TASKS) -> Document:
+    """Independent tasks that wait."""
+    given = [
+        {"id": f"t{n}", "tool": "bare:delay", "arguments": {"ms": delay_ms, "label": f"{n}"}}
+        for n in range(tasks)
+    ]
+    return {"name": "waits", "max_concurrency": MAX_CONCURRENCY, "tasks": given}
+
+
+def ideal_s(workers: int, runs: int) -> float:
+    """How long runs take if no slot ever waits, seconds."""
+    slots = workers * AT_ONCE * MAX_CONCURRENCY
+    return runs * TASKS * DELAY_MS / 1000 / slots
+
+
+def measure(postgres: Server, config: Path, bench: Bench) -> None:
+    """Submit runs at once, and count from the first submission to the last end."""
+    for workers in SCALES if not bench.quick else SCALES[-1:]:
+        runs = workers * (QUICK_RUNS if bench.quick else RUNS)
+        url = place.fresh(postgres, f"slots{workers}")
+        with place.workers(url, config, workers, AT_ONCE) as processes:
+            _once(url, config, workers * AT_ONCE)  # their servers start
+            times, used = list[float](), list[float]()
+            for _ in range(bench.pick(5, 1)):
+                before = place.used_s(place.process_of(postgres), *processes)
+                times.append(_once(url, config, runs))
+                after = place.used_s(place.process_of(postgres), *processes)
+                used.append((after - before) * 1e6 / runs / TASKS)
+        best_s = ideal_s(workers, runs)
+        ratios = {"of_ideal": [each / best_s for each in times]}
+        values = {"ideal_ms": best_s * 1000, "cpu_per_task_us": median(used)}
+        note = f"{AT_ONCE} runs at once, {MAX_CONCURRENCY} calls at once in each"
+        variant = f"{workers} workers" if workers > 1 else "1 worker"
+        in_ms = [each * 1000 for each in times]
+        bench.record(Measurement("slots", variant, in_ms, ratios, values, note))
+
+
+def _once(url: str, config: Path, runs: int) -> float:
+    began, ids = anyio.run(place.submit, url, config, workflow(DELAY_MS), runs)
+    return place.last_end(url, ids) - began
+
+
+def measure_waiting(postgres: Server, config: Path, bench: Bench) -> None:
+    """The memory of a worker that carries one run, without and with many that wait."""
+    many = QUICK_WAITING if bench.quick else WAITING
+    found = {waiting: _memory_mb(postgres, config, waiting) for waiting in (0, many)}
+    for waiting, (now_mb, most_mb) in found.items():
+        values = {"now_mb": now_mb, "most_mb": most_mb}
+        if waiting:
+            values["grown_mb"] = most_mb - found[0][1]
+        bench.record(Measurement("waiting", f"{waiting:,} runs wait", values=values))
+
+
+def _memory_mb(postgres: Server, config: Path, waiting: int) -> tuple[float, float]:
+    url = place.fresh(postgres, f"waiting{waiting}")
+    with place.workers(url, config, 1, 1) as (worker,):
+        anyio.run(place.submit, url, config, workflow(3_600_000, 1), 1)
+        with psycopg.connect(url, autocommit=True) as db:
+            count = "select count(*) from dbos.workflow_status where status = %s"
+            running = lambda: db.execute(count, ("PENDING",)).fetchone() == (1,)  # noqa: E731
+            place.until(running)
+            if waiting:
+                _, (one,) = anyio.run(place.submit, url, config, workflow(DELAY_MS), 1)
+                db.execute(_COPY, (waiting - 1, one))
+            place.until(lambda: db.execute(count, ("ENQUEUED",)).fetchone() == (waiting,))
+        time.sleep(5)  # it looks many times
+        return place.memory_mb(worker), place.memory_mb(worker, "VmHWM")

@@ -1,0 +1,61 @@
+"""`python -m benchmarks cluster`: what is asked of its sides. Nothing here measures anything."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+
+import pytest
+
+from benchmarks.cluster import TARGETS, parser, place, slots
+from benchmarks.cluster.carried import workflow
+from benchmarks.cluster.instant import InstantPool
+from benchmarks.peer_programs import runs_of_tasks
+from orchestrator import Orchestrator, Workflow
+from orchestrator.cluster.dispatch import BUSY_S
+
+
+def test_all_sides_have_the_same_tasks_and_ask_as_often() -> None:
+    plan = Workflow.load(workflow()).plan
+    assert len(plan.tasks) == runs_of_tasks.TASKS
+    assert len(plan.generations) == runs_of_tasks.LAYERS
+    needed = {f"t{n}": {f"t{each}" for each in runs_of_tasks.needs(n)} for n in range(50)}
+    assert {task: set(plan.graph.predecessors(task)) for task in plan.tasks} == needed
+    assert runs_of_tasks.POLL_S == BUSY_S
+
+
+@pytest.mark.anyio
+async def test_a_run_whose_calls_return_at_once_succeeds() -> None:
+    async with Orchestrator(InstantPool()) as engine:
+        result = await engine.run(workflow())
+    assert result.status == "success"
+    assert result.tasks["t49"].output == {"n": 49}
+
+
+def test_what_slots_allow() -> None:
+    assert slots.ideal_s(4, 200) == pytest.approx(6.25)
+    assert len(Workflow.load(slots.workflow(50)).plan.tasks) == slots.TASKS
+
+
+def test_each_target_is_of_a_part() -> None:
+    assert {each.scenario for each in TARGETS} <= {"slots", "waiting", "tasks"}
+    assert parser().parse_args(["--only", "slots"]).only == ["slots"]
+
+
+def test_a_program_answers_each_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"do": "3"}\n{"do": "0"}\n'))
+    runs_of_tasks.answer(lambda runs: 1 / runs)
+    ready, done, failed = map(json.loads, capsys.readouterr().out.splitlines())
+    assert ready == {"ready": True}
+    assert done["ms"] >= 0
+    assert failed == {"error": "ZeroDivisionError: division by zero"}
+
+
+def test_processor_time_is_that_of_a_process_and_its_children() -> None:
+    assert place.used_s(os.getpid()) > 0
+    assert place.used_s() == 0
+    assert place.memory_mb(os.getpid(), "VmHWM") >= place.memory_mb(os.getpid()) > 0
