@@ -43,9 +43,12 @@ def flow_policy(
         return is_approved(server.approve, target.tool, tool is None or tool.may_destroy)
 
     sensitive = {name: server.sensitive for name, server in servers.items() if server.sensitive}
-    of_it = frozenset(each.task for each in answered_for(workflow, servers))
     name = "" if workflow.source is None else workflow.name
-    return FlowPolicy(untrusted, sensitive, asks, name, None if grows else of_it)
+    if grows:
+        answers = isinstance(servers, ServerTable) and bool(servers.trusted)
+        return FlowPolicy(untrusted, sensitive, asks, name, None, in_vain=answers)
+    of_it = frozenset(each.task for each in answered_for(workflow, servers))
+    return FlowPolicy(untrusted, sensitive, asks, name, of_it)
 
 
 def answered_for(workflow: Workflow, servers: Mapping[str, Server]) -> list[TrustedTask]:

@@ -29,6 +29,12 @@ class Reason(NamedTuple):
     policy: FlowPolicy
 
 
+_WHOLE = (
+    "run the whole plan at once: [[trusted]] in servers.toml has no effect on a plan whose tasks"
+    " come one by one"
+)
+
+
 def flow_finding(task: TaskPlan, target: CallTemplate, field: str, reason: Reason) -> Problem:
     """The finding about a call of a task: its own, or that of a fallback in this field."""
     (path, read), way = reason.read, reason.way
@@ -44,6 +50,8 @@ def flow_finding(task: TaskPlan, target: CallTemplate, field: str, reason: Reaso
         # A task in the middle may be a check of the words; the call itself never is.
         middle = way.before.task if way.before is not None and way.before.before else way.task
         fixes.append(_answer_for(middle, reason.policy.workflow))
+    elif reason.policy.in_vain:
+        fixes.append(_WHOLE)
     above = (field,) if field else ()
     # The URI of a resource is an argument only for the engine.
     at = (*above, *path[1:]) if field == "read" else (*above, "arguments", *path)

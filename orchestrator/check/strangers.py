@@ -49,6 +49,7 @@ class FlowPolicy:
         workflow: The name of the workflow that is run, if it is in a file.
         answered_for: The tasks in it that the operator answers for, as `outer/inner`; None: the
             operator cannot answer for any.
+        in_vain: Whether the operator answers for tasks nevertheless.
     """
 
     untrusted: frozenset[str]
@@ -56,6 +57,7 @@ class FlowPolicy:
     asks: Callable[[Asked, Tool | None], bool] = lambda *_: False
     workflow: str = ""
     answered_for: frozenset[str] | None = frozenset()
+    in_vain: bool = False
 
     def is_answered_for(self, task: str) -> bool:
         """Whether the operator answers for a task."""

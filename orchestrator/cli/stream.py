@@ -15,14 +15,13 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from orchestrator.cli import FAILED
 from orchestrator.cli.run import CancellableRun, carry_out
 from orchestrator.cli.streams import json_text
 from orchestrator.cli.values import inputs_of
 from orchestrator.client import Orchestrator
 from orchestrator.documents.files import STDIN, read_text
-from orchestrator.documents.text import quoted
-from orchestrator.errors import Problem, WorkflowError
+from orchestrator.documents.text import listed, quoted
+from orchestrator.errors import Problem, TaskError, WorkflowError
 from orchestrator.growing import GrowingRun
 from orchestrator.workflow.header import without_tasks
 from orchestrator.workflow.model import Workflow
@@ -32,6 +31,7 @@ from orchestrator.workflow.plan_reader import Piece, PlanReader
 logger = logging.getLogger("orchestrator")
 
 _PIECE = 65536
+MAX_NAMED = 8
 _CLOSED = "it came after the plan was closed"
 _HEADER = Workflow.model_fields.keys() - {"tasks"}
 
@@ -49,7 +49,7 @@ def run_stream(options: argparse.Namespace, orchestrator: Orchestrator) -> int:
 class _Streamed(CancellableRun):
     """A run whose tasks are read one after the other."""
 
-    refused: set[str | None] = field(default_factory=set)
+    refused: dict[str | None, None] = field(default_factory=dict)  # and did not come again
     is_cut: bool = False
 
     async def run(self) -> int:
@@ -80,14 +80,14 @@ class _Streamed(CancellableRun):
             **asking,
         ) as growing:
             self.current = growing.run
+            self._note_refused()
             async with anyio.create_task_group() as group:
                 group.start_soon(self._read, growing, first, pieces)
                 await growing.wait()
                 group.cancel_scope.cancel()
         assert growing.result is not None
         self.workflow = growing.run.workflow
-        code = self.finish(growing.run, growing.result)
-        return code or (FAILED if self.refused else 0)
+        return self.finish(growing.run, growing.result)
 
     async def _read(
         self, growing: GrowingRun, first: Piece | None, pieces: AsyncIterator[Piece]
@@ -145,7 +145,8 @@ class _Streamed(CancellableRun):
         name = piece.value.get("id")
         try:
             await growing.add(piece.value)
-            self.refused.discard(name)
+            self.refused.pop(name, None)
+            self._note_refused()
         except WorkflowError as error:
             self._tell(name, piece.located(error.problems))
         except RuntimeError as error:
@@ -153,10 +154,16 @@ class _Streamed(CancellableRun):
 
     def _tell(self, task: Any, found: Iterable[Problem]) -> None:
         """Answer a wrong task with its findings, a line of JSON on stderr."""
-        self.refused.add(task if isinstance(task, str) else None)
+        self.refused[task if isinstance(task, str) else None] = None
+        self._note_refused()
         problems = [problem.to_dict(whole=False) for problem in found]
         answer = {"valid": False, "task": task, "problems": problems}
         print(json_text(answer, indent=None), file=sys.stderr, flush=True)
+
+    def _note_refused(self) -> None:
+        """Have the result say what is missing in the plan."""
+        if self.current is not None:
+            self.current.lacks = _lacking(self.refused) if self.refused else None
 
     async def _pieces(self, reader: PlanReader) -> AsyncIterator[Piece]:
         """Each object of the stream, but for the head of a document that a line before it was."""
@@ -167,6 +174,15 @@ class _Streamed(CancellableRun):
                     yield piece
                 is_first = is_first and piece.problem is not None
         self.is_cut = reader.is_open
+
+
+def _lacking(refused: Iterable[str | None]) -> TaskError:
+    """What the result says of tasks that were refused, and of what was no task."""
+    names = [each for each in refused if each is not None]
+    what = [f"task {listed(map(quoted, names), MAX_NAMED)}"] if names else []
+    what += [] if len(names) == len([*refused]) else ["something that is no task"]
+    message = f"{' and '.join(what)} was refused, and did not come again: see stderr"
+    return TaskError("invalid_arguments", message, False, {"refused": names})
 
 
 async def _texts(path: Path) -> AsyncIterator[str]:

@@ -33,6 +33,7 @@ from orchestrator.engine.summary import Stop, summarize
 from orchestrator.engine.task_runner import TaskRunner
 from orchestrator.engine.task_state import RunState
 from orchestrator.engine.tracing import traced
+from orchestrator.errors import TaskError
 from orchestrator.workflow import graph as graphs
 from orchestrator.workflow.model import Schedule, Workflow
 from orchestrator.workflow.plan import TaskPlan
@@ -72,6 +73,7 @@ class Run:
         self.schedule: Schedule = settings.schedule or workflow.schedule
         self.result: RunResult | None = None
         self.grows = False  # whether tasks may still be added, so that nothing is the last
+        self.lacks: TaskError | None = None  # why tasks are missing, although the plan is complete
         self.not_kept = ""  # why the journal does not have the whole run; empty if all is well
         self._settings, self._servers = settings, servers or Servers()
         self._made_up, self._recorder, self._began = made_up, settings.recorder, False
@@ -301,6 +303,8 @@ class Run:
             result = replace(result, resumed=self._recorder.resumed)
         if result.status == "paused":
             result = replace(result, questions=tuple(self._unanswered))
+        if self.lacks is not None and result.status == "success":
+            result = replace(result, status="partial", error=self.lacks)
         if self._announce:
             self._announce(RunSettled(duration_ms, result))
         return result

@@ -72,6 +72,55 @@ def test_a_stream_of_tasks(
     assert all(each["problems"] for each in told)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (A + WRONG, 'task "b" was refused'),
+        (A + WRONG + "oops\n", 'task "b" and something that is no task was refused'),
+        (A + '{"close": true}\n' + B, 'task "b" was refused'),
+    ],
+)
+def test_a_run_whose_task_was_refused_is_partial_wherever_it_is_told(
+    text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = ["--journal", str(tmp_path / "runs.db")]
+    assert run_stream(tmp_path, text, "--json", "-q", *journal) == 1
+    result = json.loads(capsys.readouterr().out)
+    assert result["status"] == "partial"
+    assert result["error"]["message"] == f"{says}, and did not come again: see stderr"
+    assert result["error"]["details"] == {"refused": ["b"]}
+    assert main(["runs", "--json", *journal]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["status"] == "partial"
+    assert run_stream(tmp_path, A + WRONG + B, "--json", "-q", *journal) == 0  # sent again
+    result = json.loads(capsys.readouterr().out)
+    assert (result["status"], result["error"]) == ("success", None)
+
+
+def test_a_task_that_the_operator_answers_for_is_refused_with_the_reason(
+    tmp_path: Path, servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reads = '{"id": "a", "tool": "faulty:echo", "arguments": {"value": 1}}\n'
+    sends = '{"id": "b", "tool": "faulty:append", "arguments": {"value": "$OUTPUT[a]"}}\n'
+    plan, path = tmp_path / "plan.jsonl", Path(servers)
+    plan.write_text('{"name": "brief"}\n' + reads + sends)
+    settings = 'trust = "untrusted"\nsensitive = ["append"]\n[servers.gone]'
+    path.write_text(path.read_text().replace("[servers.gone]", settings))
+    stream = ["run", "--stream", str(plan), "--servers", servers, "-q"]
+    assert main(stream) == 1
+    (told,) = (json.loads(line) for line in capsys.readouterr().err.splitlines() if line[0] == "{")
+    assert told["problems"][0]["code"] == "untrusted_flow"
+    assert "[[trusted]]" not in told["problems"][0]["hint"]
+    trusted = '[[trusted]]\nworkflow = "brief"\ntask = "a"\nbecause = "it is ours"\n'
+    path.write_text(path.read_text() + trusted)
+    assert main(stream) == 1
+    (told,) = (json.loads(line) for line in capsys.readouterr().err.splitlines() if line[0] == "{")
+    assert (
+        "run the whole plan at once: [[trusted]] in servers.toml has no effect on a plan"
+        in (told["problems"][0]["hint"])
+    )
+
+
 def test_the_whole_time_is_in_the_result(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
