@@ -247,7 +247,7 @@ def waiting(run: str, questions: Sequence[Question], *, kept: bool) -> str:
     lines = [f"run {run} waits for answers:"]
     for question in questions[:MAX_QUESTIONS]:
         item = "" if question.item is None else f" --item {question.item}"
-        how = HOW.get(question.kind, " VALUE")
+        how = HOW.get(question.kind, f" {question.form}")
         lines.append(f"  {name_of(question.where)}: {cut(visible(question.message), 1000)}")
         if question.arguments:
             lines.append(f"    arguments: {cut(visible(to_json(question.arguments)), 200)}")

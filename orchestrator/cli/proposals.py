@@ -57,9 +57,11 @@ def propose(line: str) -> int:
     """Print what may follow, a line each; nothing if that is not known."""
     with _bounded(), suppress(OrchestratorError, OSError, ValueError), redirect_stderr(StringIO()):
         if (parsed := parsed_line(line)) is not None:
-            found = (word for word in _words(parsed) if word.startswith(parsed.last))
-            plain = {w: None for w in found if len(w) <= MAX_LENGTH and _is_plain(w)}
-            write("".join(f"{word}\n" for word in [*plain][:MAX_PROPOSED]), end="")
+            found = {word: None for word in _words(parsed) if word.startswith(parsed.last)}
+            plain = [word for word in found if len(word) <= MAX_LENGTH and _is_plain(word)]
+            if "=" in parsed.last and len(plain) == 1 < len(found):  # a shell would fill it in
+                plain = []
+            write("".join(f"{word}\n" for word in plain[:MAX_PROPOSED]), end="")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
@@ -9,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Self
 from orchestrator.calls.causes import Cause
 
 QuestionKind = Literal["ask", "approve", "elicitation", "unknown"]
+MAX_FIELDS = 8  # of a form, in the command that answers it
 YES_OR_NO: Mapping[str, Any] = {"type": "boolean"}
 _OUTPUT = {
     "type": "object",
@@ -79,6 +81,12 @@ class Question:
     def where(self) -> str:
         """The task, with its item."""
         return self.task if self.item is None else f"{self.task}[{self.item}]"
+
+    @property
+    def form(self) -> str:
+        """What stands for its answer in a command: each field of an object, or one value."""
+        fields = list((self.schema or {}).get("properties") or ())[:MAX_FIELDS]
+        return " ".join(f"{shlex.quote(str(name))}=VALUE" for name in fields) or "VALUE"
 
     def is_answered_with(self, other: Question, *, all_items: bool) -> bool:
         """Whether a reply to it, or to all its items, is one to another question, too."""

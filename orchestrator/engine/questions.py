@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ import anyio
 
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.documents.suggest import did_you_mean
-from orchestrator.documents.text import quoted
+from orchestrator.documents.text import listed, quoted
 from orchestrator.engine.question import (
     ANSWER,
     AnswerCallback,
@@ -281,6 +281,17 @@ def _nothing_open(questions: Sequence[Question], task: str, item: int | None) ->
     return f"no question of task {where} is open{waiting}"
 
 
+def _check_names(question: Question, value: Any) -> None:
+    """A form of a server has the fields that it names, though its schema seldom says so."""
+    fields = (question.schema or {}).get("properties")
+    if isinstance(fields, Mapping) and isinstance(value, Mapping):
+        for name in value:
+            if name not in fields:
+                known = f"; it has {listed(map(quoted, fields), 20)}" if fields else ""
+                what = f"the form has no field {quoted(name)}{did_you_mean(name, fields) or known}"
+                raise AnswerError(f"the answer to {quoted(question.where)}: {what}")
+
+
 def fitting(question: Question, value: Any) -> Reply:
     """The reply with a value.
 
@@ -291,5 +302,7 @@ def fitting(question: Question, value: Any) -> Reply:
         found = next(iter(Validator(question.schema).violations(value)), None)
         if found is not None:
             raise AnswerError(f"the answer to {quoted(question.where)}: {found.sentence()}")
+        if question.kind == "elicitation":
+            _check_names(question, value)
     is_no = question.kind == "approve" and value is False
     return Reply(None, refused=True) if is_no else Reply(value)

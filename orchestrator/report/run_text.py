@@ -46,7 +46,7 @@ def question_lines(history: RunHistory) -> Iterator[tuple[str, str]]:
     run = history.result.run_id
     for each in history.result.questions[:MOST_QUESTIONS]:
         item = "" if each.item is None else f" --item {each.item}"
-        value = VALUES.get(each.kind, "VALUE")
+        value = VALUES.get(each.kind, each.form)
         command = f"orchestrator answer {run} {shlex.quote(each.task)}{item} {value}"
         yield f"{name_of(each.where)}: {cut(visible(each.message), 1000)}", command
 

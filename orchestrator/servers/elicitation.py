@@ -76,7 +76,7 @@ class Elicitor:
         if not self._by_person:
             return answer_to(asked, self.server)
         if elicit is None:
-            return _declined(asked, self.server, "no one can be asked here")
+            return _declined(asked, self.server, "no one can be asked here, as in a run")
         message, schema = self.server.redact(asked.message), None
         if isinstance(asked, types.ElicitRequestFormParams):
             schema = asked.requested_schema

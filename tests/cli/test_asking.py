@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from orchestrator import Orchestrator, durable
-from orchestrator.cli.asking import Terminal, terminal
+from orchestrator.cli.asking import Terminal, parsed, terminal
 from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.run import Run
 from orchestrator.errors import AnswerError, RefusedError
@@ -214,6 +214,20 @@ async def test_the_terminal_asks(
     err = capsys.readouterr().err
     assert shown in err
     assert "t[3] asks: Which\\u001b[31m one?" in err
+
+
+def test_a_form_takes_its_own_fields_alone() -> None:
+    properties = {"branch": {"type": "string", "default": "main"}, "a b": {"type": "string"}}
+    form = {"type": "object", "properties": properties}
+    question = Question("t", None, "elicitation", "Which branch?", form)
+    assert question.form == "branch=VALUE 'a b'=VALUE"
+    assert parsed(question, ["branch=dev"]) == {"branch": "dev"}
+    with pytest.raises(AnswerError, match=r'has no field "brnach"\. Did you mean "branch"'):
+        parsed(question, ["brnach=dev"])
+    with pytest.raises(AnswerError, match='has no field "zz"; it has "branch", "a b"'):
+        parsed(question, ["zz=dev"])
+    assert Question("t", None, "ask", "?", {"type": "string"}).form == "VALUE"
+    assert parsed(Question("t", None, "ask", "?", form), ["more=1"]) == {"more": 1}
 
 
 @pytest.mark.anyio

@@ -158,6 +158,8 @@ LOCKED = {
     "library:find word=x ": ["strict=", "kind=", "count="],
     "library:find strict=": ["strict=true", "strict=false"],
     "library:find kind=": ["kind=novel", "kind=play"],
+    "library:find kind=n": ["kind=novel"],
+    "library:find kind=p": [],  # a shell would fill the one in that it can write
     "library:find count=": [],
     "library:find word=t": [],
     "library:odd ": [],
@@ -171,7 +173,7 @@ SCHEMA: Mapping[str, Any] = {
     "properties": {
         "word": True,
         "strict": {"type": "boolean"},
-        "kind": {"enum": ["novel", "play", 3, "two words", "$(reboot)", "{a,b}", "x" * 300]},
+        "kind": {"enum": ["novel", "play", 3, "plain words", "$(reboot)", "{a,b}", "x" * 300]},
         "count": {"enum": 7},
     },
 }
