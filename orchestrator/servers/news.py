@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -38,8 +38,10 @@ logger = logging.getLogger("orchestrator")
 # Between two announcements; what comes meanwhile is announced together.
 TELL_PAUSE_S = 0.5
 # Resources that come one after the other are subscribed to together.
-COLLECT_S = 0.05
+COLLECT_S = 0.01
 SUBSCRIBE_S = 10.0
+# A read waits so long at most for its subscription: a change in between would be told to nobody.
+CONFIRM_S = 2.0
 # Before a subscription that has ended is opened again; then twice as long each time.
 REOPEN_PAUSE_S = 1.0
 LONGEST_REOPEN_PAUSE_S = 60.0
@@ -84,6 +86,7 @@ class News:
         self._lists: dict[str, None] = {}
         self._has_news, self._has_fresh = anyio.Event(), anyio.Event()
         self._asked: set[str] = set()  # what this session has subscribed to
+        self._unconfirmed: dict[str, anyio.Event] = {}
         self._is_full = self._was_refused = self._cannot_list = False
 
     async def on_log(self, params: types.LoggingMessageNotificationParams) -> None:
@@ -145,11 +148,23 @@ class News:
             return
         if len(self._followed) < MAX_FOLLOWED:
             self._followed[uri] = self
+            self._unconfirmed[uri] = anyio.Event()
             self._has_fresh.set()
         elif not self._is_full:
             self._is_full = True
             what = "server %s: changes of more than %d resources are not followed"
             logger.warning(what, quoted(self._server.name), MAX_FOLLOWED)
+
+    async def confirmed(self, uri: str) -> None:
+        """Wait until the server has answered to the subscription of a resource, if there is one."""
+        if (confirmed := self._unconfirmed.get(uri)) is not None:
+            with anyio.move_on_after(CONFIRM_S):
+                await confirmed.wait()
+
+    def _confirm(self, uris: Iterable[str]) -> None:
+        for uri in uris:
+            if (confirmed := self._unconfirmed.pop(uri, None)) is not None:
+                confirmed.set()
 
     async def run(self, client: Client, offers: Offers) -> None:
         """Subscribe to resources and tell the news, until it is cancelled."""
@@ -169,6 +184,7 @@ class News:
                         self._asked.update(fresh)
                         group.start_soon(self._subscribe, client, fresh)
         finally:
+            self._confirm(list(self._unconfirmed))
             for uri, owner in self._followed.items():
                 if owner is self:  # the next session takes it over
                     self._followed[uri] = None
@@ -177,6 +193,7 @@ class News:
         if client.protocol_version in MODERN_PROTOCOL_VERSIONS:
             with self._refusals():
                 await self._listen(client, uris)
+            self._confirm(uris)
             return
         for uri in uris:
             params = types.SubscribeRequestParams(uri=uri)
@@ -184,6 +201,7 @@ class News:
                 await client.session.send_request(
                     types.SubscribeRequest(params=params), types.EmptyResult
                 )
+            self._confirm([uri])
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -201,6 +219,7 @@ class News:
         while True:
             try:
                 async with client.listen(resource_subscriptions=uris) as changes:
+                    self._confirm(uris)
                     async for change in changes:
                         self.on_change(change)
             except SubscriptionLost as lost:

@@ -28,6 +28,7 @@ logger = logging.getLogger("orchestrator")
 POLL_S, SHORTEST_POLL_S, LONGEST_POLL_S = 1.0, 0.05, 60.0
 CANCEL_S = 2.0  # for a server to hear that its task is cancelled
 ASKED_AGAIN = 5  # so often in a row, where a server answers with an error that may pass
+ANSWER_S = 30.0  # for the answer to a poll, which may be lost
 # What the answer of `tasks/get` has besides, of an extended task; the handle need not have it.
 _DETAILS = {"completed": "result", "failed": "error", "input_required": "inputRequests"}
 # Of these, the server knows no such task, or cannot be asked about any.
@@ -85,6 +86,8 @@ class RemoteTask:
             if is_left:
                 raise
             self._has_ended = error.code == types.INVALID_PARAMS
+            if isinstance(error.data, Facts) and not error.data.by_server:
+                raise  # it could not be read
             raise self._forgotten(error) from None
         except InvalidResultError as error:
             error.sent = self._said
@@ -141,21 +144,20 @@ class RemoteTask:
         """
         errors = 0
         while True:
+            after_s = _interval_s(self.handle.state)
             try:
-                return self._of_this(await self._send("tasks/get"))
+                with anyio.move_on_after(ANSWER_S):
+                    return self._of_this(await self._send("tasks/get"))
+                why: object = "no answer"
             except MCPError as error:
-                fault = self._fault_of(error)
-                if is_closed(error):
-                    is_passing = False
-                elif fault.kind == "server_unavailable":
-                    is_passing = fault.retryable is not False and not fault.ends
-                else:
-                    errors += 1
-                    is_passing = error.code not in _FINAL and errors < ASKED_AGAIN
-                if not is_passing:
+                fault, why = self._fault_of(error), error
+                errors += fault.kind != "server_unavailable"
+                is_final = fault.retryable is False or fault.ends or error.code in _FINAL
+                if is_closed(error) or is_final or errors == ASKED_AGAIN:
                     raise
-                logger.debug("task %s: nothing is said of it now: %s", self.handle.id, error)
-            await anyio.sleep(_interval_s(self.handle.state))
+                after_s = max(after_s, fault.details.get("retry_after_s", 0.0))
+            logger.debug("task %s: nothing is said of it now: %s", self.handle.id, why)
+            await anyio.sleep(after_s)
 
     def _of_this(self, sent: Any) -> State:
         self._said = sent

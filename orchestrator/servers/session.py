@@ -246,6 +246,7 @@ class Session:
         assert requester is not None
         if call.kind == "read":  # before it, so that no change is missed
             self._news.follow(tool)
+            await self._news.confirmed(tool)
         described = self._by_name.get(tool) if call.kind == "tool" else None
         with (
             self._deliveries.expect(exchange.show, attempt.note_answer) as delivery,

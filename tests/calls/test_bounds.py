@@ -102,6 +102,7 @@ BOUNDS = {
     ("health", "HealthMonitor._probe", "self._silent.wait"): SESSION,
     ("health", "HealthMonitor._relist", "self._stale.wait"): SESSION,
     ("health", "HealthMonitor._listen", "async for changes"): SESSION,
+    ("news", "News.confirmed", "confirmed.wait"): "CONFIRM_S",
     ("news", "News.run", "self._has_fresh.wait"): SESSION,
     ("news", "News._tell", "self._has_news.wait"): SESSION,
     ("news", "News._listen", "async for changes"): SESSION,

@@ -81,9 +81,8 @@ def is_update(event: Any) -> bool:
 async def test_changes_of_a_resource_that_was_read_are_events() -> None:
     async with open_pool(subscribe=["demo://*"]) as (pool, watch):
         assert await pool.call(read("demo://note")) == "a note"
-        while not any(map(is_update, watch.events)):
-            await pool.call(Call("t", "it", "touch", {}))
-            await anyio.sleep(0.001)
+        await pool.call(Call("t", "it", "touch", {}))  # at once, and it is not missed
+        await watch.until(is_update)
         [event, *_] = filter(is_update, watch.events)
         assert event.to_dict() | {"times": 1} == {
             "event": "server_resource_updated",
@@ -231,6 +230,23 @@ async def test_a_resource_that_vanished_or_is_silent_costs_no_other(
     assert [each.message for each in caplog.records] == [
         'server "s": cannot subscribe to a resource: it has vanished'
     ]
+
+
+async def test_a_read_waits_for_its_subscription_but_not_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = Fake(refused=["demo://gone"], silent=["demo://silent"])
+    async with running(client) as (it, _):
+        await it.confirmed("demo://a")  # which nobody follows
+        for uri in ("demo://a", "demo://gone"):
+            it.follow(uri)
+            assert uri not in client.asked
+            await it.confirmed(uri)
+            assert uri in client.asked
+        it.follow("demo://silent")
+        monkeypatch.setattr(news, "CONFIRM_S", 0.01)
+        await it.confirmed("demo://silent")
+    assert not it._unconfirmed  # nobody waits for a session that is over
 
 
 async def test_so_many_resources_are_followed_and_no_more(

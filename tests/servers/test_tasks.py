@@ -18,13 +18,14 @@ from orchestrator.schema.tool import NEEDS_TASK, NO_TASKS, Tool, definition_of, 
 from orchestrator.servers.definition_form import ToolForm
 from orchestrator.servers.elicitation import Elicitor
 from orchestrator.servers.remote_task import (
+    ANSWER_S,
     ASKED_AGAIN,
     CANCEL_S,
     LONGEST_POLL_S,
     POLL_S,
     RemoteTask,
 )
-from orchestrator.servers.sdk_errors import is_closed
+from orchestrator.servers.sdk_errors import fault_of, is_closed
 from orchestrator.servers.sdk_results import InvalidResultError
 from orchestrator.servers.sdk_tasks import (
     EXTENSION,
@@ -311,6 +312,24 @@ async def test_virtual_an_error_that_may_pass_is_asked_again() -> None:
         assert caught.value.error.details["lost"] is True
         methods = [method for _, method in session.asked]
         assert methods == ["tasks/get"] * asked + ["tasks/cancel"]
+
+
+@pytest.mark.anyio
+async def test_virtual_an_answer_that_is_lost_is_asked_for_again() -> None:
+    later = MCPError(-32000, "busy", Facts(http_status=429, by_server=True, retry_after_s=7.0))
+    session = Session("never", later, DONE)
+    assert await session.follow({"status": "working"}) == {"content": []}
+    assert [at for at, _ in session.asked] == [1.0, 1.0 + ANSWER_S + 1.0, 2.0 + ANSWER_S + 7.0]
+
+
+@pytest.mark.anyio
+async def test_virtual_an_answer_that_is_too_large_is_told_as_that() -> None:
+    large = MCPError(-32000, "the answer is too large", Facts(limit=10, size=20))
+    session = Session(large, {})
+    with pytest.raises(MCPError) as caught:
+        await session.follow({"status": "working"})
+    assert fault_of(caught.value, "build").what.startswith("sent a result of")
+    assert [method for _, method in session.asked] == ["tasks/get", "tasks/cancel"]
 
 
 @pytest.mark.anyio
