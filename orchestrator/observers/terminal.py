@@ -131,7 +131,8 @@ class ProgressDisplay(events.Observer):
                 task=task, item=item, progress=done, total=total, message=message
             ):
                 of = f" of {total:g}" if total is not None else ""
-                self._row(task, item).note = visible(f"{done:g}{of} {message}".rstrip())
+                number = f"{done:g}{of}" if done or of or not message else ""
+                self._row(task, item).note = visible(f"{number} {message}".strip())
             case events.BudgetSpent(left=left):
                 self._budget = left
             case events.RetryDecided(task=task, item=item, wait_ms=wait_ms, error=error) if wait_ms:

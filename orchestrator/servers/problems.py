@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from orchestrator.documents.pointer import pointer, replace_op
 from orchestrator.documents.suggest import certain, nearest
 from orchestrator.documents.text import listed, quoted
+from orchestrator.documents.uris import fits_any
 from orchestrator.errors import Problem
 from orchestrator.schema.tool import NO_TASKS, Tool
 from orchestrator.servers.catalog import is_allowed, why_no_key
@@ -160,7 +161,9 @@ def denied_request(
     """A resource or a prompt that `allow` and `deny` of its server exclude."""
     what = "resource" if kind == "read" else "prompt"
     message = f"the configuration does not allow {what} {quoted(f'{server.name}:{name}')}"
-    hint = f"see allow and deny of server {quoted(server.name)}: a pattern for it is missing"
+    denying = [pattern for pattern in server.deny if fits_any(name, [pattern])]
+    why = f"{quoted(denying[0])} of deny fits it" if denying else "no pattern of allow fits it"
+    hint = f"see allow and deny of server {quoted(server.name)}: {why}"
     return Problem("denied_tool", message, at, task, hint=hint, text=name)
 
 

@@ -250,6 +250,11 @@ async def test_allow_and_deny_hold_for_prompts_and_uris() -> None:
         "/tasks/2/prompt",
         "/tasks/3/read",
     ]
+    assert "no pattern of allow fits it" in str(caught.value)
+    target = Server(target=Notes().server, deny=["note://fl*"])
+    async with Orchestrator({"s": target}) as orchestrator:
+        with pytest.raises(WorkflowError, match=r'"note://fl\*" of deny fits it'):
+            await orchestrator.run({"tasks": [{"id": "nor", "read": "s:note://flaky"}]})
 
 
 async def test_a_dry_run_reads_nothing() -> None:
