@@ -15,6 +15,7 @@ from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
+from orchestrator.engine.drain import Drain
 from orchestrator.engine.events import Announcer, Observers, StartTimes
 from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.question import AnswerCallback
@@ -46,6 +47,7 @@ class RunOptions(TypedDict, total=False):
     times: StartTimes
     answer: AnswerCallback | None
     wait: bool
+    drain: Drain | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +126,9 @@ class RunRequest:
 
 
 def asking(settings: RunSettings, options: RunOptions) -> RunSettings:
-    """The settings, with who answers questions as the options say."""
+    """The settings, with who answers questions, and who may end the run, as the options say."""
     answer, wait = options.get("answer"), options.get("wait", False)
-    return replace(settings, answer=answer, wait=wait)
+    return replace(settings, answer=answer, wait=wait, drain=options.get("drain"))
 
 
 def new_settings(

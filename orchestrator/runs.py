@@ -261,7 +261,8 @@ class Runs(Inspector):
         """A run of the journal that has not ended, for you to execute in the block.
 
         What has settled is not called again; the workflow, its inputs and settings are those it
-        began with, and of `options` only `observers`, `answer` and `wait` count.
+        began with, and of `options` only `observers`, `answer`, `wait` and `drain` count: this lets
+        the calls end that are under way, before another process goes on with the run.
 
         Args:
             run_id: The id of the run, or the beginning of it, or `last`.
@@ -324,9 +325,8 @@ class Runs(Inspector):
         async with AsyncExitStack() as stack:
             if kept is not None:
                 await stack.enter_async_context(unless_refused(kept))
-            recorder = None if kept is None else kept.recorder
             try:
-                run = await stack.enter_async_context(self._begun(request, recorder, checks))
+                run = await stack.enter_async_context(self._begun(request, kept, checks))
             except get_cancelled_exc_class():
                 if kept is not None:
                     await keep_unbegun(request, kept)
@@ -338,16 +338,16 @@ class Runs(Inspector):
 
     @asynccontextmanager
     async def _begun(
-        self, request: RunRequest, recorder: Recorder | None, checks: bool
+        self, request: RunRequest, kept: KeptRun | None, checks: bool
     ) -> AsyncIterator[Run]:
-        loaded = request.workflow
+        loaded, recorder = request.workflow, None if kept is None else kept.recorder
         if not checks:
             await self._pool.open(loaded.plan.servers, request.times)
             await self._pool.learn_prompts(loaded.plan.prompt_servers)
             yield self._new_run(request, recorder=recorder)
             return
         # A run that goes on is refused as it is: begun, it would end with what is found later.
-        goes_on = recorder is not None and recorder.resumed > 0
+        goes_on = kept is not None and not kept.is_new
         is_ready = all(map(self._pool.usable, loaded.plan.servers))
         if goes_on or is_ready or loaded.timeout_s is not None:
             await self._open(request)

@@ -52,8 +52,9 @@ OF_CLUSTER: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     ),
     "worker": (
         "carry the runs that were submitted to a database",
-        "Takes over those of workers that are gone. Ctrl-C or SIGTERM hands over what it carries.",
-        "--servers --no-pool --env-file --no-lock --at-once --label --unknown --journal",
+        "Takes over those of workers that are gone. Ctrl-C or SIGTERM lets the calls end that are "
+        "under way, and hands over the runs; a second one cancels these calls.",
+        "--servers --no-pool --env-file --no-lock --at-once --label --drain-s --unknown --journal",
         {
             "--label": {
                 "dest": "labels",
@@ -67,6 +68,13 @@ OF_CLUSTER: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
                 "default": 4,
                 "metavar": "N",
                 "help": "how many runs at once (default: 4)",
+            },
+            "--drain-s": {
+                "type": count,
+                "default": 30,
+                "metavar": "N",
+                "help": "how long calls under way may take when it is asked to end, seconds "
+                "(default: 30)",
             },
             "--unknown": {
                 "choices": ["ask", "repeat", "fail"],

@@ -12,6 +12,7 @@ import anyio
 from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.following import check_on, follow, has_key
 from orchestrator.cli.history import configured, path_of
+from orchestrator.cli.journal import journal_of
 from orchestrator.cli.pool import pool_of
 from orchestrator.cli.signals import Ending, in_event_loop
 from orchestrator.cli.tool_sources import lock_of, read_servers, servers_for
@@ -42,8 +43,7 @@ def _engine(
         why = f"{options.command} needs a journal in PostgreSQL, and {location} is a file"
         how = "--on" if options.command == "run" else "--database"
         raise JournalError(f"{why}: name one with {how} postgresql://USER@HOST/DATABASE")
-    days, runs = table.keep_days, table.keep_runs
-    journal = Journal(location, keep_days=days, keep_runs=runs, outputs=table.outputs)
+    journal = journal_of(options, table, warn=None)
     return Orchestrator(pool_of(options, dict(servers), lock_of(options)), journal=journal), journal
 
 
@@ -110,15 +110,20 @@ def worker(options: argparse.Namespace) -> int:
         at_once=options.at_once,
         labels=options.labels,
         unknown=options.unknown,
+        drain_s=options.drain_s,
         tell=complain,
     )
 
     async def session() -> None:
         scope = anyio.CancelScope()
 
-        def cancel(_: str) -> bool:
+        def cancel(name: str) -> bool:
+            if working.leave():
+                complain(f"{name}: takes nothing more; once more cancels the calls under way")
+                return True
+            is_first = not scope.cancel_called
             scope.cancel()
-            return False
+            return is_first
 
         def ready() -> None:
             complain(f"worker {working.name} carries runs of {address}; Ctrl-C hands them over")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli import FAILED, WRONG
@@ -40,16 +40,21 @@ def journal_for(options: argparse.Namespace, servers: Mapping[str, Server]) -> J
     """What keeps the run of a command; None with `--no-journal`."""
     if options.no_journal:
         return None
-    return _journal(options, _table_of(servers))
+    return journal_of(options, _table_of(servers))
 
 
-def _journal(options: argparse.Namespace, table: JournalTable) -> Journal:
+def journal_of(
+    options: argparse.Namespace,
+    table: JournalTable,
+    warn: Callable[[str], None] | None = complain,
+) -> Journal:
+    """The journal that the options name, or the table, which says what is kept in it."""
     return Journal(
         path_of(options, table),
         keep_days=table.keep_days,
         keep_runs=table.keep_runs,
         outputs=table.outputs,
-        warn=complain,
+        warn=warn,
     )
 
 
@@ -59,7 +64,7 @@ def _table_of(servers: Mapping[str, Server]) -> JournalTable:
 
 def prune(options: argparse.Namespace) -> int:
     """`orchestrator runs prune`."""
-    journal = _journal(options, configured(options) or JournalTable())
+    journal = journal_of(options, configured(options) or JournalTable())
     old = journal.prune(dry_run=options.dry_run)
     for run in old:
         write(f"{run}\n")
@@ -216,7 +221,7 @@ def _end_here(options: argparse.Namespace, path: Location, run: str) -> None:
 
     workflow = workflow_of(kept_request(path, run)["workflow"])
     servers = servers_for(options, workflow)
-    journal = _journal(options, _table_of(servers))
+    journal = journal_of(options, _table_of(servers))
 
     async def end() -> None:
         pool = pool_of(options, servers, lock_of(options))

@@ -4,11 +4,11 @@ Rule: a run is carried by the engine and kept in the journal as everywhere; the 
 its id. Nothing else imports DBOS.
 
 - `worker` carries the runs that are submitted to a journal, and takes over those of workers that
-  are gone.
+  are gone; `lookout` finds what there is to do.
 - `dispatch` is the queue, DBOS on PostgreSQL.
 - `turns` has one worker at a time do what is to be done once for all of them.
 """
 
 from __future__ import annotations
 
-__all__ = ["dispatch", "turns", "worker"]
+__all__ = ["dispatch", "lookout", "turns", "worker"]

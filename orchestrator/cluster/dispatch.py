@@ -5,15 +5,21 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from dbos import DBOS, DBOSClient
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.cluster.offers import QUEUE
-from orchestrator.journal.location import Address
+from orchestrator.errors import JournalError
+from orchestrator.journal.location import CONNECTION, Address
 from orchestrator.journal.orders import MOST_PRIORITY
 from orchestrator.journal.store import Database
 
+# No worker takes a run from here: it waits for an answer, or for a worker that can carry it.
+ASIDE = "orchestrator_aside"
 CARRY = "orchestrator_carry"
 # Workers take only what workers of the same version have put: pinned, since what they put is but
 # the id of a run.
@@ -28,6 +34,8 @@ MOST_S = 2.0
 _LAST = 2 * MOST_PRIORITY
 _WAITS = """select exists(
 select from dbos.workflow_status where queue_name=? and status='ENQUEUED')"""
+_ASIDE = """select workflow_uuid from dbos.workflow_status
+where queue_name=? and status='ENQUEUED' order by created_at"""
 _STRANDED = """select workflow_uuid from dbos.workflow_status where status='ENQUEUED'
 and starts_with(queue_name, ?) and queue_name <> all(?::text[])"""
 
@@ -57,18 +65,26 @@ class Dispatch(Protocol):
     def stranded(self, db: Database, queues: list[str], /) -> list[str]:
         """The runs that wait in other queues than these, which have workers."""
 
-    def put_again(self, run: str, queue: str) -> None:
-        """Put a run into a queue whose worker is gone, or all workers of its queue."""
+    def aside(self, db: Database, /) -> list[str]:
+        """The runs in `ASIDE`."""
 
-    def stop(self) -> None:
-        """Take nothing more."""
+    def put_again(self, run: str, queue: str) -> None:
+        """Put a run into a queue that its worker gives back, or whose workers are gone."""
+
+    def stop(self, patience_s: int) -> None:
+        """Take nothing more; returns when nothing is carried any more, or after so long."""
+
+    def close(self) -> None:
+        """Ask nothing of the queues any more."""
 
 
 class DbosDispatch:
     """The queue in a database; there is one for each process."""
 
     def __init__(self, address: Address) -> None:
-        self._url = re.sub("^postgres:", "postgresql:", address.url)
+        url = make_url(re.sub("^postgres:", "postgresql:", address.url))
+        given = CONNECTION | {"application_name": "orchestrator queue"} | dict(url.query)
+        self._url = url.set(query=given).render_as_string(hide_password=False)
         self._client: DBOSClient | None = None
 
     def start(self, worker: str, carry: Carry, queue: str, at_once: int) -> None:
@@ -93,32 +109,35 @@ class DbosDispatch:
             polling_interval_sec=IDLE_S,
             on_conflict="always_update",
         )
-        self._client = DBOSClient(system_database_url=self._url)
+        self._client = DBOSClient(system_database_url=self._url, retry_connection_errors=False)
 
     def put(self, run: str, queue: str, priority: int = 0) -> None:
         """See `Dispatch`."""
-        self._opened().enqueue(
-            {
-                "queue_name": queue,
-                "priority": _LAST - priority,
-                "workflow_name": CARRY,
-                "workflow_id": run,
-                "app_version": VERSION,
-            },
-            run,
-        )
+        with self._asked() as client:
+            client.enqueue(
+                {
+                    "queue_name": queue,
+                    "priority": _LAST - priority,
+                    "workflow_name": CARRY,
+                    "workflow_id": run,
+                    "app_version": VERSION,
+                },
+                run,
+            )
 
     def pace(self, db: Database, queue: str, workers: int, /) -> None:
         """See `Dispatch`."""
         waits = db.execute(_WAITS, (queue,)).fetchone()[0]
         pace_s = pace_of(workers, waits=waits)
-        found = self._opened().retrieve_queue(queue)
-        if found is not None and found.polling_interval_sec != pace_s:
-            found.set_polling_interval_sec(pace_s)
+        with self._asked() as client:
+            found = client.retrieve_queue(queue)
+            if found is not None and found.polling_interval_sec != pace_s:
+                found.set_polling_interval_sec(pace_s)
 
     def taken(self) -> Iterator[tuple[str, str]]:
         """See `Dispatch`."""
-        pending = self._opened().list_workflows(status="PENDING", name=CARRY, load_input=False)
+        with self._asked() as client:
+            pending = client.list_workflows(status="PENDING", name=CARRY, load_input=False)
         for each in pending:
             yield each.workflow_id, each.executor_id or ""
 
@@ -126,20 +145,34 @@ class DbosDispatch:
         """See `Dispatch`."""
         return [run for (run,) in db.execute(_STRANDED, (QUEUE, queues)).fetchall()]
 
+    def aside(self, db: Database, /) -> list[str]:
+        """See `Dispatch`."""
+        return [run for (run,) in db.execute(_ASIDE, (ASIDE,)).fetchall()]
+
     def put_again(self, run: str, queue: str) -> None:
         """See `Dispatch`."""
-        self._opened().resume_workflow(run, queue_name=queue)
+        with self._asked() as client:
+            client.resume_workflow(run, queue_name=queue)
 
-    def stop(self) -> None:
+    def stop(self, patience_s: int) -> None:
         """See `Dispatch`."""
-        if self._client is not None:
-            self._client.destroy()
-            self._client = None
-        DBOS.destroy(destroy_registry=True)
+        DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=patience_s)
 
-    def _opened(self) -> DBOSClient:
-        assert self._client is not None
-        return self._client
+    def close(self) -> None:
+        """See `Dispatch`."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.destroy()
+
+    @contextmanager
+    def _asked(self) -> Iterator[DBOSClient]:
+        """The client. Raises `JournalError` if the database is lost."""
+        if self._client is None:
+            raise JournalError("this worker asks nothing of the queues any more")
+        try:
+            yield self._client
+        except SQLAlchemyError as error:
+            raise JournalError(f"the queues cannot be used: {type(error).__name__}") from None
 
 
 def pace_of(workers: int, *, waits: bool) -> float:

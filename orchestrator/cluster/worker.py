@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
 
 import anyio
 from anyio import from_thread, to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
 from orchestrator.client import Orchestrator
-from orchestrator.cluster import offers as offering
-from orchestrator.cluster import release, turns
-from orchestrator.cluster.dispatch import Dispatch, HandedOver
+from orchestrator.cluster.dispatch import ASIDE, Dispatch, HandedOver
+from orchestrator.cluster.lookout import TURN_S, Lookout
 from orchestrator.cluster.offers import WORKER, Offer
+from orchestrator.engine.drain import Drain
+from orchestrator.engine.run import Run
 from orchestrator.errors import CarriedError, JournalError, OrchestratorError
 from orchestrator.journal import history
-from orchestrator.journal.history import RUNNING
+from orchestrator.journal.history import PAUSED, RUNNING
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.location import store_of
 from orchestrator.journal.recorder import Unknown
 
-TURN_S = 0.25  # between two looks for runs that were submitted, and for workers that are gone
 LOOK_S = 1.0  # between two attempts to carry a run that another process carries
+LOOK_MOST_S = 10.0  # for one look, which may have to wait for the database
+AGAIN_S = 60.0  # after which a worker tries a run once more that it could not carry
+DRAIN_S = 30.0
+
+
+class Left(Enum):
+    """How a worker has left a run that has not ended."""
+
+    TO_OTHERS = "any worker may go on with it"
+    ASIDE = "it waits for an answer, or for a worker that can carry it"
+
+
+@dataclass(eq=False)
+class Carried:
+    """A run under way on a worker.
+
+    Attributes:
+        id: The id of the run.
+        scope: Ends it here.
+        drain: Knows its calls under way.
+        run: The run; None while its servers start.
+        over: Is set when this worker does nothing more for it.
+    """
+
+    id: str
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    drain: Drain = field(default_factory=Drain)
+    run: Run | None = None
+    over: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Worker:
@@ -35,6 +66,7 @@ class Worker:
         at_once: How many runs at once.
         labels: Its labels: runs that need one go to workers that have it.
         unknown: What becomes of calls that may have been carried out, see `Orchestrator.resume`.
+        drain_s: How long calls under way may take when it leaves, seconds.
         tell: Receives a sentence about each run that begins or ends.
 
     Attributes:
@@ -51,16 +83,34 @@ class Worker:
         at_once: int = 4,
         labels: Iterable[str] = (),
         unknown: Unknown = "ask",
+        drain_s: float = DRAIN_S,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.name = uuid.uuid4().hex[:12]
         self._engine, self._journal, self._dispatch = engine, journal, dispatch
         self.offer = Offer.of(at_once, labels, engine.servers)
         self._at_once, self._unknown, self._tell = at_once, unknown, tell
-        self._scopes: dict[anyio.CancelScope, str] = {}  # the runs under way
+        self._drain_s = drain_s
+        looks_for = journal.location, dispatch, self.offer, self._may_take, tell
+        self._lookout = Lookout(*looks_for)
+        self._carried: set[Carried] = set()
+        self._cannot: dict[str, float] = {}  # when to try a run again that cannot be carried here
+        self._told: set[str] = set()
+        self._leaves = False
+        self._on_leave: Callable[[], None] = lambda: None
+
+    def leave(self) -> bool:
+        """Take nothing more, let the calls under way end, and hand the runs over; `work` then ends.
+
+        Returns:
+            Whether this is the first time.
+        """
+        is_first, self._leaves = not self._leaves, True
+        self._on_leave()
+        return is_first
 
     async def work(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Carry runs until this is cancelled; those that are under way are then handed over.
+        """Carry runs until `leave`; if this is cancelled, calls under way are cancelled, too.
 
         The engine has to be open.
 
@@ -74,90 +124,134 @@ class Worker:
             start = self._dispatch.start
             await to_thread.run_sync(start, self.name, carry, self.offer.queue, self._at_once)
             ready()
-            while self._journal.error is None:
-                await to_thread.run_sync(self._look)
-                await anyio.sleep(TURN_S)
-            raise self._journal.error
+            with anyio.CancelScope() as looking:
+                self._on_leave = looking.cancel
+                await self._look_around()
+            if (error := self._journal.error) is not None:
+                raise error
+            await self._drain()
         finally:
             with anyio.CancelScope(shield=True):
-                for scope, run in list(self._scopes.items()):
-                    await self._journal.leave(run)
-                    scope.cancel()
-                while self._scopes:
-                    await anyio.sleep(0.01)
+                self._leaves = True
+                for carried in list(self._carried):
+                    await self._end(carried)
                 claim.end(is_kept=True)
-                await to_thread.run_sync(self._dispatch.stop)
+                await to_thread.run_sync(self._dispatch.stop, 0)
+                await to_thread.run_sync(self._dispatch.close)
 
-    def _look(self) -> None:
-        """Put what was submitted into the queue, and what workers have left that are gone.
+    async def _look_around(self) -> None:
+        """Look for what there is to do until nothing can be kept any more."""
+        while self._journal.error is None and not self._leaves:
+            # A look may hang where the journal is lost, and has ended then as far as we care.
+            with anyio.move_on_after(LOOK_MOST_S):
+                await to_thread.run_sync(self._lookout.look, abandon_on_cancel=True)
+            await anyio.sleep(TURN_S)
 
-        Of all workers one does it at a time: what that costs does not grow with their number.
-        """
-        location = self._journal.location
-        with history.reading(location) as db:
-            if not turns.is_turn(db, TURN_S):
-                return
-            offers = offering.offers(db)
-            for each in release.release(db, offers):
-                self._dispatch.put(*each)
-                release.handed(db, each.run)
-            alive: dict[str, bool] = {}
-            for run, worker in self._dispatch.taken():
-                if worker not in alive:
-                    alive[worker] = store_of(location).is_carried(db, f"{WORKER}{worker}")
-                if not alive[worker] and (queue := release.queue_for(db, run, offers)):
-                    self._tell(f"run {run} is taken over from worker {worker}, which is gone")
-                    self._dispatch.put_again(run, queue)
-            queues = [offer.queue for offer in offers]
-            for run in self._dispatch.stranded(db, queues):
-                if queue := release.queue_for(db, run, offers):
-                    self._dispatch.put_again(run, queue)
-            for queue in queues:
-                self._dispatch.pace(db, queue, offers.total())
-            offering.forget_old(db)
+    async def _drain(self) -> None:
+        """Take nothing more, and hand over each run as soon as none of its calls is under way."""
+        if self._carried:
+            several = f"{len(self._carried)} runs" if len(self._carried) > 1 else "a run"
+            self._tell(f"waits up to {self._drain_s:g} s for calls of {several}")
+        async with anyio.create_task_group() as group:
+            patience_s = 1 + int(self._drain_s)
+            group.start_soon(to_thread.run_sync, self._dispatch.stop, patience_s)
+            for carried in list(self._carried):
+                group.start_soon(self._drained, carried)
+
+    async def _drained(self, carried: Carried) -> None:
+        try:
+            with anyio.move_on_after(self._drain_s):
+                if carried.run is not None:
+                    await carried.drain.close()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._end(carried)
+
+    async def _end(self, carried: Carried) -> None:
+        """Let others go on with a run, and end it here."""
+        await self._journal.leave(carried.id)
+        if carried.run is not None:  # what it has in `finally` is for those who go on
+            carried.run.cancel("another process goes on with it", at_once=True)
+        carried.scope.cancel()
+        await carried.over.wait()
+
+    def _may_take(self, run: str) -> bool:
+        return len(self._carried) < self._at_once and time.monotonic() >= self._cannot.get(run, 0.0)
 
     def _in_thread(self, run: str, token: EventLoopToken) -> str:
-        status = from_thread.run(self._carry, run, token=token)
-        if status is None:
-            raise HandedOver
-        return status
+        try:
+            how = from_thread.run(self._carry, run, token=token)
+            if isinstance(how, str):
+                return how
+            self._give_back(run, how)
+        except Exception as bug:  # it is no outcome of the run
+            raise HandedOver from bug
+        raise HandedOver
 
-    async def _carry(self, run: str) -> str | None:
-        """How a run has ended, here or in another process; None if this worker leaves."""
-        status = None
-        with anyio.CancelScope() as scope:
-            self._scopes[scope] = run
+    def _give_back(self, run: str, how: Left) -> None:
+        while self._journal.error is None:
             try:
-                # Without a journal this worker leaves soon.
-                while status is None or self._journal.error is not None:
-                    status = await self._status(run)
-                    if status is None:
-                        await anyio.sleep(LOOK_S)
-            finally:
-                del self._scopes[scope]
-        return status
+                if how is Left.ASIDE:
+                    self._dispatch.put_again(run, ASIDE)
+                else:
+                    self._lookout.give_back(run)
+            except JournalError:  # a connection was lost; the journal says whether for good
+                time.sleep(LOOK_S)
+            else:
+                return
 
-    async def _status(self, run: str) -> str | None:
+    async def _carry(self, run: str) -> str | Left:
+        """How a run has ended, here or in another process, or how this worker has left it."""
+        if self._leaves:
+            return Left.TO_OTHERS
+        carried = Carried(run)
+        self._carried.add(carried)
+        try:
+            with carried.scope:
+                return await self._ended(carried)
+        finally:
+            self._carried.discard(carried)
+            carried.over.set()
+        return Left.TO_OTHERS
+
+    async def _ended(self, carried: Carried) -> str | Left:
+        # Without a journal this worker leaves soon.
+        while (how := await self._status(carried)) is None or self._journal.error is not None:
+            await anyio.sleep(LOOK_S)
+        return Left.ASIDE if how == PAUSED else how
+
+    async def _status(self, carried: Carried) -> str | Left | None:
         """How a run has ended; None if another process carries it now, or that cannot be told."""
         if self._journal.error is not None:
             return None
+        run, resume = carried.id, self._engine.resume
         try:
             listening = [lambda _: None]  # with an observer, tools are asked for their progress
-            again = self._engine.resume(run, unknown=self._unknown, observers=listening)
-            async with again as begun:
+            again = resume(run, unknown=self._unknown, drain=carried.drain, observers=listening)
+            async with again as carried.run:
                 self._tell(f"run {run} begins")
-                result = await begun.execute()
-            if not begun.not_kept:
+                result = await carried.run.execute()
+            if not carried.run.not_kept:
                 self._tell(f"run {run}: {result.status}")
                 return result.status
         except CarriedError:
             pass  # it goes on there, and may end here
-        except OrchestratorError as error:
-            if (status := await to_thread.run_sync(self._known, run)) in history.OPEN:
-                self._tell(f"run {run} cannot be carried here: {error}")
-                raise
+        except Exception as error:
+            status = await to_thread.run_sync(self._known, run)
+            if status in history.OPEN:
+                return self._cannot_carry(run, error)
             return None if status in (RUNNING, "") else status
         return None
+
+    def _cannot_carry(self, run: str, error: Exception) -> Left:
+        """Leave a run to workers that can carry it."""
+        self._cannot[run] = time.monotonic() + AGAIN_S
+        if run not in self._told:
+            self._told.add(run)
+            is_known = isinstance(error, OrchestratorError)
+            why = str(error) if is_known else f"{type(error).__name__}: {error}"
+            self._tell(f"run {run} cannot be carried here, and is left to other workers: {why}")
+        return Left.ASIDE
 
     def _known(self, run: str) -> str:
         """The status of a run in the journal; "" if that cannot be read."""

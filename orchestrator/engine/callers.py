@@ -73,6 +73,8 @@ class Callers:
         spending = shared.spending
         if spending.is_bounded:  # before it is kept that a call leaves
             in_time = _unless(has_ended, _counted(spending, in_time, emitter))
+        if shared.settings.drain is not None:
+            in_time = shared.settings.drain.around(in_time)
         # Where runs take turns, all tasks of a run are one group.
         group = spending.outermost
         in_slot = with_slots(in_time, servers.policies, shared.slots, on_wait, group)

@@ -21,6 +21,7 @@ from orchestrator.workflow.model import Schedule
 from orchestrator.workflow.plan import Plan
 
 if TYPE_CHECKING:
+    from orchestrator.engine.drain import Drain
     from orchestrator.engine.items import Spreader
     from orchestrator.engine.recorder import Recorder
     from orchestrator.engine.reuse import Reuse
@@ -56,6 +57,7 @@ class RunSettings:
         tracing: Traces what the run does; None: nothing is traced.
         spreader: Hands the items of tasks with `spread` to others; None: this process carries them.
         wait: Whether the run waits for answers when nothing else is left; else it pauses.
+        drain: Knows the calls under way, and can keep further ones back; None: nobody asks.
     """
 
     schedule: Schedule | None = None
@@ -72,6 +74,7 @@ class RunSettings:
     tracing: Tracing | None = None
     wait: bool = False
     spreader: Spreader | None = None
+    drain: Drain | None = None
 
     def about(self, workflow: str) -> dict[str, str]:
         """What the root `RUN` of expressions has."""

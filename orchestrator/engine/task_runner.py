@@ -114,6 +114,8 @@ class TaskRunner:
             self._passing.go_past(task)
         if self.growing is not None:
             self.growing.go_past(task)
+        if (drain := self.shared.settings.drain) is not None:
+            drain.check()
         if (job := self._jobs.get(task)) is not None and job.more is not None:
             job.more()
         if self._outer is not None and self.around is not None:

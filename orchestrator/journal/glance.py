@@ -182,6 +182,15 @@ def questions(db: Database, run: str) -> list[Question]:
     return asked.questions()
 
 
+def is_answered(db: Database, run: str) -> bool:
+    """Whether a run that is paused has an answer that it had not when it paused."""
+    (text,) = db.execute("select result from run where id=?", (run,)).fetchone()
+    paused_with = json.loads(mask(text))["questions"]
+    still = {(each.task, each.item, each.kind, each.message) for each in questions(db, run)}
+    names = "task", "item", "kind", "message"
+    return any(tuple(each[name] for name in names) not in still for each in paused_with)
+
+
 def _key(row: tuple[Any, ...]) -> Key:
     kind, path, item, fallback, number, *_ = row
     return Key(kind, path, item, bool(fallback), number)

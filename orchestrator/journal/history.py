@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +21,7 @@ QUEUED = "queued"
 PART = "part"  # the kind of a run that is a part of another one, its `origin`
 OPEN = (PAUSED, INTERRUPTED, QUEUED)  # no process carries it, and one can go on with it
 DAY_S = 86_400
+_SOME = 500  # values of a statement
 _COLUMNS = "id, workflow, status, kind, origin, resumed, started, ended, duration_ms"
 
 
@@ -119,6 +120,17 @@ def page(
                 found.append(known)
             if len(found) == limit:
                 break
+    return found
+
+
+def statuses(db: Database, journal: Location, run_ids: Sequence[str]) -> dict[str, str]:
+    """The statuses of runs, by id; of those that there are."""
+    found: dict[str, str] = {}
+    for start in range(0, len(run_ids), _SOME):
+        some = run_ids[start : start + _SOME]
+        query = f"select {_COLUMNS} from run where id in ({', '.join('?' * len(some))})"
+        known = (_known(db, journal, row) for row in db.execute(query, some).fetchall())
+        found.update((each.id, each.status) for each in known)
     return found
 
 

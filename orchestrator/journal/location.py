@@ -17,6 +17,16 @@ _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _PASSWORD = re.compile(r"(?<=://)([^:@/?]*):(.*)@", re.DOTALL)
 _PARAMETER = re.compile(r"([?&][^=&]*(?:pass|secret|scram)[^=&]*=)[^&]*", re.IGNORECASE)
 
+# A connection that says nothing for so long is lost; what the URL says counts.
+CONNECTION = {
+    "application_name": "orchestrator",
+    "connect_timeout": "10",
+    "keepalives_idle": "3",
+    "keepalives_interval": "1",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "5000",
+}
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Address:

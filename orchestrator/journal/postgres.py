@@ -13,20 +13,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from orchestrator.documents.text import quoted
 from orchestrator.errors import JournalError
-from orchestrator.journal.location import Address
+from orchestrator.journal.location import CONNECTION, Address
 from orchestrator.journal.postgres_schema import SCHEMA, migrate, version_of
 from orchestrator.journal.records import WRITE
 from orchestrator.journal.store import Rows
 
-# A connection that says nothing for so long is lost; what the URL says counts.
-_SETTINGS = {
-    "application_name": "orchestrator",
-    "connect_timeout": "10",
-    "keepalives_idle": "3",
-    "keepalives_interval": "1",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "5000",
-}
 # A process that is frozen in the middle of a transaction does not keep others from its rows.
 _OPTIONS = f"-c search_path={SCHEMA} -c idle_in_transaction_session_timeout=5s -c lock_timeout=15s"
 _INTO = "insert into record(run, kind, path, item, fallback, number, at, payload)"
@@ -171,7 +162,7 @@ def connect(address: Address) -> psycopg.Connection[tuple[Any, ...]]:
         raise JournalError(f"the journal {address} cannot be used: {why}")
     given["options"] = f"{given.get('options', '')} {_OPTIONS}"
     try:
-        info = make_conninfo("", **(_SETTINGS | given))
+        info = make_conninfo("", **(CONNECTION | given))
         return psycopg.connect(info, autocommit=True, cursor_factory=psycopg.RawCursor)
     except psycopg.Error as error:
         raise unusable(address, error) from None

@@ -51,6 +51,8 @@ BOUNDS = {
     ("connection", "Connection.hold", "asked.settled.wait"): HOLDERS + "; " + POOL,
     ("connection", "Connection.over", "channel.receive"): "HELLO_S",
     ("connection", "Connection.run", "self._channel.receive"): "none of its own: it is cancelled",
+    ("drain", "Drain.close", "self._ended.wait"): "--drain-s of the worker",
+    ("drain", "Drain.around.call_unless_closed", "anyio.sleep_forever"): "the end of the run here",
     ("guest", "Guest._ask_back", "work.replied.wait"): GUEST,
     ("guest", "Guest._do_lease", "anyio.sleep_forever"): GUEST,
     ("guest", "Guest._do_lease", "limit.acquire"): HOLDERS + "; " + GUEST,
@@ -215,6 +217,7 @@ BOUNDS = {
     ("streamed", "StreamedPlan._pieces", "async for self._receive"): "max_run_s",
     ("streamed", "StreamedPlan.finish", "self._ended.wait"): "max_run_s, and what runs is finished",
     ("stream", "_texts", "anyio.wait_readable"): AUTHOR,
+    ("worker", "Worker._end", "carried.over.wait"): "nothing: the run is cancelled",
 }
 
 

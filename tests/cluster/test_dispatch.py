@@ -9,12 +9,14 @@ import anyio
 import pytest
 from dbos import DBOS
 
-from orchestrator.cluster.dispatch import BUSY_S, IDLE_S, DbosDispatch, HandedOver, pace_of
+from orchestrator import JournalError
+from orchestrator.cluster.dispatch import ASIDE, BUSY_S, IDLE_S, DbosDispatch, HandedOver, pace_of
 from orchestrator.cluster.offers import QUEUE
 from orchestrator.journal.history import reading
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Address
 from orchestrator.journal.orders import MOST_PRIORITY
+from tests.postgres import Server
 from tests.real_servers import until
 
 HERE = f"{QUEUE}here"
@@ -24,7 +26,8 @@ HERE = f"{QUEUE}here"
 def queue(database: Address) -> Iterator[DbosDispatch]:
     dispatch = DbosDispatch(database)
     yield dispatch
-    dispatch.stop()
+    dispatch.stop(0)
+    dispatch.close()
 
 
 def test_each_run_is_handed_out_once_and_again_if_it_is_put_again(queue: DbosDispatch) -> None:
@@ -96,3 +99,36 @@ async def make_journal(database: Address) -> None:
 def test_many_workers_ask_less_often_each() -> None:
     paces = [(pace_of(n, waits=True), pace_of(n, waits=False)) for n in (1, 100, 1000, 10_000)]
     assert paces == [(0.05, 0.25), (0.05, 0.25), (0.5, 2.0), (2.0, 2.0)]
+
+
+def test_a_run_that_is_put_aside_is_taken_by_nobody(queue: DbosDispatch, database: Address) -> None:
+    carried = list[str]()
+
+    def carry(run: str) -> str:
+        carried.append(run)
+        if len(carried) == 1:
+            queue.put_again(run, ASIDE)
+            raise HandedOver
+        return "success"
+
+    anyio.run(make_journal, database)
+    queue.start("w1", carry, HERE, 1)
+    queue.put("a1", HERE)
+    with reading(database) as db:
+        until(lambda: queue.aside(db) == ["a1"])
+        assert (list(queue.taken()), queue.stranded(db, [HERE])) == ([], [])
+        queue.put_again("a1", HERE)
+        until(lambda: len(carried) == 2 and not list(queue.taken()))
+        assert queue.aside(db) == []
+
+
+def test_a_queue_that_cannot_be_asked_says_so(queue: DbosDispatch, postgres: Server) -> None:
+    with pytest.raises(JournalError, match="asks nothing of the queues any more"):
+        queue.put("c1", HERE)
+    queue.start("w1", str, HERE, 1)
+    postgres.stop()
+    try:
+        with pytest.raises(JournalError, match="the queues cannot be used"):
+            queue.put("c1", HERE)
+    finally:
+        postgres.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,12 +11,17 @@ import anyio
 import pytest
 from anyio import to_thread
 from mcp.server.mcpserver import MCPServer
+from mcp.types import ToolAnnotations
 
-from orchestrator import JournalError, Orchestrator, WorkflowError
+from orchestrator import JournalError, Orchestrator
+from orchestrator.cluster import lookout
 from orchestrator.cluster import worker as working
-from orchestrator.cluster.dispatch import Carry, HandedOver
+from orchestrator.cluster.dispatch import ASIDE, Carry, HandedOver
 from orchestrator.cluster.turns import is_turn
 from orchestrator.cluster.worker import Worker
+from orchestrator.engine.question import Reply
+from orchestrator.journal.answers import answer
+from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import reading, runs
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import ask_to_end
@@ -39,6 +45,8 @@ def anyio_backend() -> str:
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits a second."""
     monkeypatch.setattr(working, "LOOK_S", 0.01)
+    for name in ("TURN_S", "TAKE_S"):
+        monkeypatch.setattr(lookout, name, 0.01)
     monkeypatch.setattr(working, "TURN_S", 0.01)
     monkeypatch.setattr("orchestrator.durable.BEAT_S", 0.01)
 
@@ -47,10 +55,14 @@ class List:
     """A queue; the test hands out what is in it."""
 
     def __init__(self) -> None:
-        self.carry: Carry | None = None
+        self.carry: Carry | None = None  # until it is closed
+        self.begun: Carry | None = None
         self.waiting: list[str] = []
         self.handed_out: list[tuple[str, str]] = []
         self.put_again_: list[str] = []
+        self.aside_: list[str] = []
+        self.looks = 0
+        self.patience_s: list[int] = []
         self.told: list[str] = []
         self.workers = set[int]()
         self.stranded_: list[str] = []
@@ -58,7 +70,7 @@ class List:
     def start(self, worker: str, carry: Carry, queue: str, at_once: int) -> None:
         assert (len(worker), at_once) == (12, 4)
         assert queue.startswith("orchestrator_runs ")
-        self.carry = carry
+        self.carry = self.begun = carry
 
     def put(self, run: str, queue: str, priority: int = 0) -> None:
         assert (queue[:18], priority) == ("orchestrator_runs ", 0)
@@ -79,22 +91,35 @@ class List:
     def put_again(self, run: str, queue: str) -> None:
         assert queue
         self.handed_out.clear()
-        self.put_again_.append(run)
+        if run in self.aside_:
+            self.aside_.remove(run)
+        (self.aside_ if queue == ASIDE else self.put_again_).append(run)
 
-    def stop(self) -> None:
+    def aside(self, _: Database, /) -> list[str]:
+        self.looks += 1
+        return list(self.aside_)
+
+    def stop(self, patience_s: int) -> None:
+        self.patience_s.append(patience_s)
+
+    def close(self) -> None:
         self.carry = None
 
     async def hand_out(self, run: str) -> str:
-        assert self.carry is not None
-        return await to_thread.run_sync(self.carry, run)
+        """How it ended; "" if it was handed over."""
+        assert self.begun is not None
+        try:
+            return await to_thread.run_sync(self.begun, run)
+        except HandedOver:
+            return ""
 
 
 @asynccontextmanager
 async def working_on(
-    database: Address, servers: Any = None
+    database: Address, servers: Any = None, queue: List | None = None
 ) -> AsyncIterator[tuple[List, Worker, anyio.CancelScope]]:
     """A worker; the scope ends it."""
-    queue, journal = List(), Journal(database)
+    queue, journal = queue or List(), Journal(database)
     ready = anyio.Event()
     async with Orchestrator(servers or {}, journal=journal) as engine:
         worker = Worker(engine, journal, queue, unknown="repeat", tell=queue.told.append)
@@ -191,43 +216,257 @@ async def test_a_run_that_another_process_carries_ends_as_it_ends_there(database
         assert ended == ["cancelled"]
 
 
-async def test_a_worker_that_leaves_hands_over_what_it_carries(database: Address) -> None:
-    mcp = MCPServer("s")
-    called, left = anyio.Event(), list[BaseException]()
-
-    @mcp.tool()
-    async def wait() -> None:
-        called.set()
-        await anyio.sleep_forever()
-
-    flow = {"name": "w", "tasks": [{"id": "a", "tool": "s:wait"}]}
-    run = await submitted(database, flow, {"s": mcp})
-    async with anyio.create_task_group() as group:
-        async with working_on(database, {"s": mcp}) as (queue, _, scope):
+async def test_a_worker_that_leaves_does_not_wait_for_a_run_of_another_process(
+    database: Address,
+) -> None:
+    run, left = await submitted(database, ASK), list[str]()
+    async with (
+        Orchestrator({}, journal=database) as other,
+        other.resume(run, wait=True) as carried,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(carried.execute)
+        async with working_on(database) as (queue, worker, _):
 
             async def hand_out() -> None:
-                try:
-                    await queue.hand_out(run)
-                except HandedOver as error:
-                    left.append(error)
+                left.append(await queue.hand_out(run))
 
             group.start_soon(hand_out)
-            await called.wait()
+            await until(lambda: worker._carried)
+            worker.leave()
+            await until(lambda: left)
+        assert runs(database)[0].status == "running"
+        carried.answer("a", True)
+    assert left == [""]
+    assert runs(database)[0].status == "success"
+
+
+class Gate:
+    """A server whose tool waits for the test."""
+
+    def __init__(self) -> None:
+        self.called, self.may_end = anyio.Event(), anyio.Event()
+        self.calls: list[str] = []
+        self.server = MCPServer("s")
+
+        @self.server.tool()
+        async def wait(key: str) -> str:
+            self.calls.append(key)
+            self.called.set()
+            await self.may_end.wait()
+            return key
+
+        @self.server.tool(annotations=ToolAnnotations(readOnlyHint=True))
+        async def clean() -> None:
+            self.calls.append("clean")
+
+    def flow(self) -> dict[str, Any]:
+        tasks = [
+            {"id": "a", "tool": "s:wait", "arguments": {"key": "a"}},
+            {"id": "b", "tool": "s:wait", "arguments": {"key": "b"}, "depends_on": ["a"]},
+        ]
+        return {"name": "w", "tasks": tasks, "finally": [{"id": "end", "tool": "s:clean"}]}
+
+    @property
+    def servers(self) -> dict[str, MCPServer]:
+        return {"s": self.server}
+
+
+async def test_a_worker_that_is_ended_at_once_hands_over_and_cancels_calls(
+    database: Address,
+) -> None:
+    gate, left = Gate(), list[str]()
+    run = await submitted(database, gate.flow(), gate.servers)
+    async with anyio.create_task_group() as group:
+        async with working_on(database, gate.servers) as (queue, _, scope):
+
+            async def hand_out() -> None:
+                left.append(await queue.hand_out(run))
+
+            group.start_soon(hand_out)
+            await gate.called.wait()
             scope.cancel()
         await until(lambda: left)
+    assert left == [""]
+    assert queue.aside_ == [run]
     assert runs(database)[0].status == "interrupted"
+    assert gate.calls == ["a"]  # and nothing of its finally
     assert ask(database, "select 1 from carrier where run like 'worker %'") == []
 
 
-async def test_a_run_that_cannot_be_carried_here_is_told_and_stays(database: Address) -> None:
-    mcp = MCPServer("s")
-    flow = {"name": "w", "tasks": [{"id": "a", "tool": "s:wait"}]}
-    run = await submitted(database, flow, {"s": mcp})
+async def test_a_worker_that_leaves_lets_calls_end_and_others_repeat_nothing(
+    database: Address,
+) -> None:
+    gate, left = Gate(), list[str]()
+    run = await submitted(database, gate.flow(), gate.servers)
+    async with (
+        anyio.create_task_group() as group,
+        working_on(database, gate.servers) as (other, _, _),
+        working_on(database, gate.servers) as (queue, worker, _),
+    ):
+
+        async def hand_out() -> None:
+            left.append(await queue.hand_out(run))
+
+        group.start_soon(hand_out)
+        await gate.called.wait()
+        assert worker.leave()
+        assert not worker.leave()
+        await until(lambda: queue.patience_s)
+        assert (left, queue.patience_s) == ([], [31])
+        assert await queue.hand_out(run) == ""  # it was on its way
+        gate.may_end.set()
+        await until(lambda: left)
+        assert left == [""]
+        assert queue.told[1] == "waits up to 30 s for calls of a run"
+        assert queue.put_again_ == [run, run]
+        assert runs(database)[0].status == "interrupted"
+        assert gate.calls == ["a"]
+        doubtful = "select 1 from record where kind like 'intent%' and path='b'"
+        assert ask(database, doubtful) == []
+        assert await other.hand_out(run) == "success"
+    assert gate.calls == ["a", "b", "clean"]
+
+
+async def test_a_call_that_takes_too_long_is_cancelled_when_its_worker_leaves(
+    database: Address,
+) -> None:
+    gate, left = Gate(), list[str]()
+    run = await submitted(database, gate.flow(), gate.servers)
+    async with (
+        anyio.create_task_group() as group,
+        working_on(database, gate.servers) as (queue, worker, _),
+    ):
+        worker._drain_s = 0.01
+
+        async def hand_out() -> None:
+            left.append(await queue.hand_out(run))
+
+        group.start_soon(hand_out)
+        await gate.called.wait()
+        worker.leave()
+        await until(lambda: left)
+    assert left == [""]
+    assert (gate.calls, runs(database)[0].status) == (["a"], "interrupted")
+
+
+async def test_a_run_that_cannot_be_carried_here_is_left_to_others_and_told_once(
+    database: Address,
+) -> None:
+    gate = Gate()
+    gate.may_end.set()
+    run = await submitted(database, gate.flow(), gate.servers)
+    async with working_on(database, {"s": MCPServer("s")}) as (queue, lacks, _):
+        assert await queue.hand_out(run) == ""
+        assert queue.aside_ == [run]
+        begun = f"run {run} cannot be carried here, and is left to other workers: "
+        assert queue.told[-1].startswith(begun)
+        assert "unknown tool" in queue.told[-1]
+        looks = queue.looks
+        await until(lambda: queue.looks > looks + 2)
+        assert queue.put_again_ == []
+        lacks._cannot[run] = 0.0  # a minute later
+        await until(lambda: queue.put_again_)
+        assert await queue.hand_out(run) == ""
+        assert len(queue.told) == 1
+    assert runs(database)[0].status == "interrupted"
+    queue.put_again_.clear()
+    async with working_on(database, {}, queue):
+        looks = queue.looks
+        await until(lambda: queue.looks > looks + 2)
+        assert queue.put_again_ == []  # it has no such server
+    async with working_on(database, gate.servers, queue):
+        await until(lambda: queue.put_again_)
+        assert await queue.hand_out(run) == "success"
+
+
+async def test_a_run_that_waits_for_an_answer_goes_on_when_it_has_one(database: Address) -> None:
+    run = await submitted(database, ASK)
     async with working_on(database) as (queue, _, _):
-        with pytest.raises(WorkflowError, match='unknown server "s"'):
-            await queue.hand_out(run)
-        assert f"run {run} cannot be carried here: " in queue.told[-1]
-    assert runs(database)[0].status in ("queued", "interrupted")
+        assert await queue.hand_out(run) == ""
+        assert (queue.aside_, runs(database)[0].status) == ([run], "paused")
+        looks = queue.looks
+        await until(lambda: queue.looks > looks + 2)
+        assert queue.put_again_ == []
+        answer(database, run, "a", lambda _: Reply(True), Hiding())
+        await until(lambda: queue.put_again_)
+        assert (queue.put_again_, queue.aside_) == ([run], [])
+        assert await queue.hand_out(run) == "success"
+    assert runs(database)[0].resumed == 1
+
+
+async def test_the_queue_learns_of_a_run_that_has_ended_by_hand(database: Address) -> None:
+    run = await submitted(database, ASK)
+    async with working_on(database) as (queue, _, _):
+        assert await queue.hand_out(run) == ""
+        async with Orchestrator({}, journal=database) as other:
+            await other.end(run)
+        await until(lambda: queue.put_again_)
+        assert await queue.hand_out(run) == "cancelled"
+
+
+async def test_a_bug_is_no_outcome_of_a_run(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await submitted(database)
+    async with working_on(database) as (queue, worker, _):
+
+        async def none_left(_: Any) -> Any:
+            raise MemoryError
+
+        monkeypatch.setattr("orchestrator.engine.run.Run.execute", none_left)
+        assert await queue.hand_out(run) == ""
+        assert queue.told[-1].endswith("left to other workers: MemoryError: ")
+        monkeypatch.undo()
+        monkeypatch.setattr(worker, "_carry", none_left)
+        assert await queue.hand_out(run) == ""
+    assert runs(database)[0].status == "interrupted"
+
+
+async def test_a_run_is_given_back_when_the_queue_can_be_asked_again(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await submitted(database, ASK)
+    async with working_on(database) as (queue, _, _):
+        asked = list[str]()
+
+        def put_again(run: str, queue: str) -> None:
+            asked.append(run)
+            assert queue == ASIDE
+            if len(asked) == 1:
+                raise JournalError("the connection is lost")
+
+        monkeypatch.setattr(queue, "put_again", put_again)
+        assert await queue.hand_out(run) == ""
+        assert asked == [run, run]
+
+
+async def test_a_look_that_fails_or_takes_long_is_followed_by_another(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, goes_on = List(), threading.Event()
+    looks = list[int]()
+
+    def aside(_: Database) -> list[str]:
+        looks.append(len(looks))
+        if looks == [0]:
+            raise JournalError("the connection is lost")
+        if looks == [0, 1]:
+            goes_on.wait()
+        return []
+
+    monkeypatch.setattr(queue, "aside", aside)
+    monkeypatch.setattr(working, "LOOK_MOST_S", 0.05)
+    async with working_on(database, queue=queue) as (_, worker, _):
+        await until(lambda: looks == [0, 1])
+        worker._lookout.look()  # at the same time
+        assert looks == [0, 1]
+        goes_on.set()
+        await until(lambda: len(looks) > 3)
+
+
+def lost(journal: Journal) -> bool:
+    return journal._writer is None or journal.error is not None
 
 
 async def test_a_worker_without_its_database_ends(
@@ -235,18 +474,17 @@ async def test_a_worker_without_its_database_ends(
 ) -> None:
     monkeypatch.setattr("orchestrator.journal.postgres_session.RECONNECT_S", 0.0)
     monkeypatch.setattr("orchestrator.journal.postgres_session.BEAT_S", 0.0)
-    run, left = await submitted(database), list[BaseException]()
+    run, left = await submitted(database), list[str]()
     try:
         with pytest.raises(ExceptionGroup) as raised:  # noqa: PT012 - it ends in the block
             async with working_on(database) as (queue, worker, _):
-                await to_thread.run_sync(postgres.stop)
-                assert worker._known(run) == ""
-                await until(lambda: worker._journal.error)
-                try:
-                    await queue.hand_out(run)
-                except HandedOver as error:
-                    left.append(error)
+                with anyio.CancelScope(shield=True):  # the worker may have ended by now
+                    await to_thread.run_sync(postgres.stop)
+                    assert worker._known(run) == ""
+                    await until(lambda: lost(worker._journal))
+                    left.append(await queue.hand_out(run))
     finally:
         postgres.start()
+    assert left == [""]
     assert raised.group_contains(JournalError)
     assert runs(database)[0].status == "queued"
