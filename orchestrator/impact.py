@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from orchestrator.errors import Problem
+from orchestrator.errors import Problem, Severity
 from orchestrator.preflight import check_against
 from orchestrator.servers.config import Server
-from orchestrator.servers.lockfile import Lockfile
+from orchestrator.servers.lockfile import Definition, Lockfile
 from orchestrator.workflow.model import Workflow
 
+_SUFFIXES = (".json", ".yaml", ".yml")
+_NOT_WORKFLOWS = (".test.json", ".schema.json")
+_SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+# Folders of others, with many files that are no workflows.
+_NOT_OURS = ("node_modules", "__pycache__")
 
-def broken_by(
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """What changed tools do to a workflow.
+
+    Attributes:
+        problems: The findings that they make in it.
+        uses: The tasks that use a tool that is gone, by `server:tool`.
+    """
+
+    problems: list[Problem]
+    uses: Mapping[str, list[str]]
+
+    @property
+    def severity(self) -> Severity | None:
+        """That of the worst finding; None without any."""
+        found = {problem.severity for problem in self.problems}
+        return next((each for each in _SEVERITIES if each in found), None)
+
+
+def impact_on(
     workflow: Workflow, servers: Mapping[str, Server], before: Lockfile, after: Lockfile
-) -> list[Problem]:
-    """What changed tools make wrong in a workflow, with the warnings; nothing if it is no error.
+) -> Impact:
+    """What changed tools make wrong in a workflow; not what was wrong before.
 
     Args:
         workflow: The workflow.
@@ -23,10 +50,38 @@ def broken_by(
         before: The tools as they were.
         after: The tools as they are now.
     """
-    after = replace(after, source=before.source, servers_file=before.servers_file)
+    gone = removed(before, after)
+    after = replace(after, source=before.source, servers_file=before.servers_file, gone=gone)
     known = {_key(problem) for problem in check_against(workflow, servers, before)}
     found = [each for each in check_against(workflow, servers, after) if _key(each) not in known]
-    return found if any(problem.severity == "error" for problem in found) else []
+    uses: dict[str, list[str]] = {}
+    for task, target, _ in workflow.plan.calls:
+        if target.tool in gone.get(target.server, ()):
+            uses.setdefault(target.target, []).append(task.id)
+    return Impact(found, uses)
+
+
+def removed(before: Lockfile, after: Lockfile) -> dict[str, dict[str, Definition]]:
+    """The tools of servers that are still there, which these do not list any more."""
+    return {
+        server: {name: of for name, of in tools.items() if name not in after.definitions[server]}
+        for server, tools in before.definitions.items()
+        if server in after
+    }
+
+
+def workflows_below(directory: Path) -> Iterator[Path]:
+    """The files in a directory and those below that are workflows by their names, sorted.
+
+    Hidden folders and those of packages are left out, and no link to a folder is followed.
+    """
+    for folder, folders, files in os.walk(directory):
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and name not in _NOT_OURS
+        )
+        for name in sorted(files):
+            if name.endswith(_SUFFIXES) and not name.endswith(_NOT_WORKFLOWS):
+                yield Path(folder, name)
 
 
 def _key(problem: Problem) -> tuple[str, ...]:

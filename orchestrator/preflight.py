@@ -20,6 +20,7 @@ from orchestrator.servers.catalog import configured, is_allowed
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.trust import flow_errors, flow_findings
+from orchestrator.workflow.inner import in_own_files
 from orchestrator.workflow.inputs import complete_inputs
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
@@ -227,7 +228,8 @@ def tool_problems(
         for task, to, at in (workflow.plan.calls if wrong else ())
         if to.target in wrong
     ]
-    return [*refused, *_misfits(workflow, servers, listed), *problems.of_locks(workflow, servers)]
+    refused += _misfits(workflow, servers, listed)
+    return [*in_own_files(workflow, refused), *problems.of_locks(workflow, servers)]
 
 
 def _misfits(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.cli.diagnostics import complain, show
@@ -24,25 +24,44 @@ def check_directory(directory: Path | None) -> None:
 def show_impact(
     directory: Path, servers: Mapping[str, Server], before: Lockfile, after: Lockfile
 ) -> None:
-    """Show which workflows of a directory a change of tools breaks, with what it makes wrong.
+    """Show which workflows below a directory a change of tools breaks, with what it makes wrong.
 
     What was wrong before is not shown.
     """
-    from orchestrator.impact import broken_by
-    from orchestrator.serve.saved import workflow_files
+    from orchestrator.impact import impact_on, removed, workflows_below
     from orchestrator.workflow.model import Workflow
     from orchestrator.workflow.source_map import located
 
-    broken, checked = [], 0
-    for path in workflow_files(directory):
+    checked, worst = 0, dict[str, list[str]]()
+    gone = removed(before, after)
+    users: dict[str, list[str]] = {f"{name}:{tool}": [] for name in gone for tool in gone[name]}
+    for path in workflows_below(directory):
         try:
+            if not path.is_file():
+                complain(f"{path} was not checked: it is no file")
+                continue
             workflow = Workflow.load(path)
         except WorkflowError as error:
             complain(f"{path} was not checked: {counted(len(error.problems), 'error')} in it")
             continue
         checked += 1
-        if found := broken_by(workflow, servers, before, after):
-            broken.append(str(path))
-            show(str(path), located(found, path))
-    named = f"{len(broken)} of {counted(checked, 'workflow')} broken by these changes"
-    write(f"{directory}: {named}{': ' if broken else ''}{listed(broken, MAX_NAMES)}")
+        impact = impact_on(workflow, servers, before, after)
+        for target, tasks in impact.uses.items():
+            users[target].append(f"{path} ({listed(dict.fromkeys(tasks), MAX_NAMES)})")
+        if impact.severity is not None:
+            worst.setdefault(impact.severity, []).append(str(path))
+            show(str(path), located(impact.problems, path), verbose=True)
+    for target, where in users.items():
+        used = f"used by {listed(where, MAX_NAMES)}" if where else "no workflow uses it"
+        write(f"{target}: its server does not offer it any more; {used}")
+    write(f"{directory}: {_summary(checked, worst)}")
+
+
+def _summary(checked: int, worst: Mapping[str, Sequence[str]]) -> str:
+    broken = worst.get("error", [])
+    said = f"{len(broken)} of {counted(checked, 'workflow')} broken by these changes"
+    said += f": {listed(broken, MAX_NAMES)}" if broken else ""
+    for severity in ("warning", "note"):
+        if names := worst.get(severity):
+            said += f"; new {severity}s in {len(names)}: {listed(names, MAX_NAMES)}"
+    return said

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from orchestrator.documents.differences import cut_around
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import escaped, visible
-from orchestrator.schema.tool import canonical_json
+from orchestrator.schema.tool import NEEDS_TASK, NO_TASKS, canonical_json
 
 MAX_LINE = 1000
 MAX_LINES = 40
@@ -88,6 +88,14 @@ class ToolDifference:
             shown = [f"  {REDACTED}"]
         signature = [f"  {visible(self.signature)}"] if self.signature else []
         return [f"{visible(self.target)}: {self.kind}", *signature, *shown]
+
+
+def as_listed(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """A definition for people: `unavailable` is not what a server says of its tasks."""
+    if definition.get("execution") != {"taskSupport": NO_TASKS}:
+        return dict(definition)
+    said = f"{NEEDS_TASK}, and its server offers no tasks"
+    return {**definition, "execution": {"taskSupport": said}}
 
 
 def changes_between(before: Any, after: Any, at: str = "") -> list[FieldChange]:

@@ -20,7 +20,12 @@ from orchestrator.documents.validation import problems_of
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.schema.notation import tool_text
 from orchestrator.schema.tool import Tool, definition_of, hash_of, tool_of
-from orchestrator.schema.tool_diff import FieldChange, ToolDifference, changes_between
+from orchestrator.schema.tool_diff import (
+    FieldChange,
+    ToolDifference,
+    as_listed,
+    changes_between,
+)
 from orchestrator.servers.definition_form import DEFINITION_FIELDS, Form, ToolForm
 
 VERSION = 1
@@ -66,6 +71,8 @@ class Lockfile:
     versions: Mapping[str, str] = field(default_factory=dict)  # as the servers say them
     source: str = field(default="servers.lock", compare=False)  # the file, as messages name it
     servers_file: str = field(default="", compare=False)  # that it belongs to, if known
+    # What the servers do not list any more, for messages.
+    gone: Mapping[str, Mapping[str, Definition]] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
         return f"Lockfile({self.counted()})"
@@ -172,7 +179,7 @@ class Lockfile:
     def difference(self, tool: Tool, redact: Redact = lambda value: value) -> ToolDifference | None:
         """The difference between a tool and its definition here, without secrets, or None."""
         before = self.definitions.get(tool.server, {}).get(tool.name)
-        after = redact(definition_of(tool))
+        after = as_listed(redact(definition_of(tool)))
         if before is None:
             added = tool_of(tool.server, tool.name, after)
             text = FieldChange("description", None, added.description, "added")
@@ -180,7 +187,9 @@ class Lockfile:
             return ToolDifference(tool.target, "added", changes, tool_text(added))
         if self.accepts(tool):
             return None
-        return ToolDifference(tool.target, "changed", tuple(changes_between(redact(before), after)))
+        return ToolDifference(
+            tool.target, "changed", tuple(changes_between(as_listed(redact(before)), after))
+        )
 
     def differences(
         self, server: str, tools: Iterable[Tool], redact: Redact = lambda value: value

@@ -17,7 +17,7 @@ from orchestrator.errors import Problem
 from orchestrator.schema.tool import NO_TASKS, Tool
 from orchestrator.servers.catalog import is_allowed, why_no_key
 from orchestrator.servers.config import Server, ServerTable
-from orchestrator.servers.lockfile import Lockfile
+from orchestrator.servers.lockfile import Definition, Lockfile
 from orchestrator.servers.packages import package_of
 from orchestrator.workflow.hold import Hold
 from orchestrator.workflow.inner import findings_inside
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from orchestrator.servers.uri_templates import KnownResources
 
 MAX_LISTED = 10  # tools in a hint
+MAX_NEAR = 3  # that may have been meant
 MAX_COMMAND = 200  # characters of a command or URL
 
 
@@ -209,10 +210,17 @@ def unknown_tool(
     """
     allowed = [name for name in tools if is_allowed(server, name)]
     near = nearest(tool, allowed)
+    gone = None if lock is None else lock.gone.get(server.name, {}).get(tool)
+    if gone is not None:
+        alike = [name for name in allowed if _is_alike(gone, tools[name])]
+        near = tuple(dict.fromkeys([*alike, *near]))[:MAX_NEAR]
     known = f"tools of server {quoted(server.name)}: {listed(allowed, MAX_LISTED)}"
     hints = [] if near else [known]
     message = f"unknown tool {quoted(f'{server.name}:{tool}')}"
-    if lock is not None:
+    if gone is not None:
+        message += f": server {quoted(server.name)} does not offer it any more"
+        hints.append("keep the version of the server that has it, or call another tool")
+    elif lock is not None:
         message += f": {lock.source} does not have it"
         hints.append(f"if it is new: {lock.update_command(server.name)}")
     # The alternatives are names of tools, as the server is right; the file has both.
@@ -220,6 +228,13 @@ def unknown_tool(
     fix = (replace_op(at, f"{server.name}:{meant}"),) if meant and _is_in_file(at) else ()
     hint = "; ".join(hints)
     return Problem("unknown_tool", message, at, task, near, hint, text=tool, replacement=fix)
+
+
+def _is_alike(definition: Definition, tool: Tool) -> bool:
+    """Whether a tool takes and gives what another one did, if that says anything."""
+    schemas = definition["inputSchema"], definition.get("outputSchema")
+    has_any = bool(schemas[0].get("properties")) or schemas[1] is not None
+    return has_any and schemas == (tool.input_schema, tool.output_schema)
 
 
 def server_not_locked(

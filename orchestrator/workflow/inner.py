@@ -189,6 +189,23 @@ def findings_inside(
     return placed(located(problems, path), task.id, at, str(name))
 
 
+def in_own_files(outer: Workflow, problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Findings about calls, those in the files of inner workflows placed there, too."""
+    for problem in problems:
+        first, _, rest = (problem.task or "").partition("/")
+        task = outer.plan.tasks.get(first)
+        inner = None if task is None else task.inner
+        if task is None or inner is None or not rest:
+            yield problem
+            continue
+        path = problem.path.removeprefix(pointer(*task.path, "workflow"))
+        if inner.source is not None:  # the path ended at its name
+            of_task = [(to.tool, at) for each, to, at in inner.plan.calls if each.id == rest]
+            path = next((at for tool, at in of_task if tool == problem.text), of_task[0][1])
+        inside = in_own_files(inner, [replace(problem, task=rest, path=path)])
+        yield from findings_inside(outer, task, inner, inside)
+
+
 def tool_of(workflow: Workflow) -> Tool:
     """What a workflow accepts, as the definition of a tool: its inputs are the arguments."""
     inputs = workflow.inputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,78 @@ def test_a_tool_that_is_gone_and_a_field_that_is_no_longer_given_break_what_read
     assert "2 of 4 workflows broken by these changes: flows/both.json, flows/other.json" in out
     assert 'error[unknown_tool]: unknown tool "other:find"' in err
     assert 'error[unknown_place]: $OUTPUT[find] has no property "text"' in err
+
+
+def test_a_tool_with_another_name_is_named_with_what_uses_the_old_one(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place.flows / "sub" / "more").mkdir(parents=True)
+    place.flow("sub/more/deep.json", {"id": "deep", "tool": "s:find"})
+    place.flow("outer.json", {"id": "w", "workflow": "find.json"})
+    inline = {"tasks": [{"id": "x", "tool": "other:find"}, {"id": "y", "tool": "s:find"}]}
+    place.flow("inline.json", {"id": "w", "workflow": inline})
+    place.now(SAVE, replace(FIND, name="search"), OTHER)
+    out, err = checked(capsys, "--check")
+    gone = 'unknown tool "s:find": server "s" does not offer it any more. Did you mean "search"?'
+    assert f"error[unknown_tool]: {gone}\n --> flows/both.json:1:" in err
+    assert f'error[unknown_tool]: "find.json", line 1: {gone}\n --> flows/outer.json:1:' in err
+    assert "  = help: keep the version of the server that has it, or call another tool\n" in err
+    assert "lock --update" not in err
+    assert f"error[unknown_tool]: {gone}\n --> flows/inline.json:1:" in err
+    assert '(task "w/y")' in err
+    used = "flows/both.json (find), flows/find.json (find), flows/inline.json (w/y), "
+    used += "flows/outer.json (w/find), "
+    used += "flows/sub/more/deep.json (deep)"
+    assert f"s:find: its server does not offer it any more; used by {used}\n" in out
+    assert "flows: 5 of 7 workflows broken" in out
+    place.now(FIND, OTHER)
+    (place.flows / "both.json").unlink()
+    (place.flows / "wrong.json").unlink()
+    out, _ = checked(capsys, "--check")
+    assert "s:save: its server does not offer it any more; no workflow uses it\n" in out
+
+
+def test_folders_of_others_are_left_out_and_a_pipe_is_not_waited_for(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in (".git", "node_modules"):
+        (place.flows / folder).mkdir()
+        place.flow(f"{folder}/flow.json", {"id": "a", "tool": "s:save"})
+    (place.flows / "loop").symlink_to(place.flows)
+    os.mkfifo(place.flows / "pipe.json")
+    (place.flows / "dangling.json").symlink_to("nothing")
+    place.now(FIND, OTHER)
+    out, err = checked(capsys, "--check")
+    assert "2 of 4 workflows broken" in out
+    for name in ("pipe", "dangling"):
+        assert f"flows/{name}.json was not checked: it is no file" in err
+
+
+def test_warnings_and_notes_that_a_change_makes_are_counted(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.now(SAVE, replace(FIND, output_schema={**TEXT, "required": []}), OTHER)
+    out, err = checked(capsys, "--check")
+    said = "flows: 0 of 4 workflows broken by these changes; new warnings in 1: flows/both.json\n"
+    assert said in out
+    assert "warning[maybe_absent]" in err
+    place.now(SAVE, replace(FIND, output_schema=None), OTHER)
+    out, err = checked(capsys, "--check")
+    assert "broken by these changes; new notes in 1: flows/both.json\n" in out
+    assert "note[unknown_type]" in err
+    assert "--verbose" not in err
+
+
+def test_a_tool_that_needs_a_task_now_is_shown_as_the_server_has_it(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.now(SAVE, replace(FIND, tasks="unavailable"), OTHER)
+    out, err = checked(capsys, "--check")
+    assert '+   "taskSupport": "required, and its server offers no tasks"\n' in out
+    assert "error[uncallable_tool]" in err
+    place.now(SAVE, replace(FIND, tasks="required"), OTHER)
+    out, _ = checked(capsys, "--check")
+    assert '+   "taskSupport": "required"\n' in out
 
 
 def test_a_tool_that_became_dangerous_breaks_what_gives_it_the_words_of_strangers(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from orchestrator.serve.saved import workflow_files
 from tests.serve.test_toolset import TWO, opened, task
 
 pytestmark = pytest.mark.anyio
@@ -113,3 +115,9 @@ async def test_inner_plans_may_be_nothing_at_all() -> None:
         for inner in (3, {"tasks": 4}, {"tasks": [5]}):
             plan = {"tasks": [{"id": "a", "workflow": inner}]}
             assert (await toolset.call("parallel_execute", plan)).document["findings"]
+
+
+def test_a_pipe_is_no_workflow(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "gone.json").symlink_to("nothing")  # which is told of where it is read
+    assert workflow_files(tmp_path) == [tmp_path / "gone.json"]
