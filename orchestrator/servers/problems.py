@@ -18,7 +18,7 @@ from orchestrator.schema.tool import NO_TASKS, Tool
 from orchestrator.servers.catalog import is_allowed, why_no_key
 from orchestrator.servers.config import Server, ServerTable
 from orchestrator.servers.lockfile import Definition, Lockfile
-from orchestrator.servers.packages import package_of
+from orchestrator.servers.packages import packages_of
 from orchestrator.workflow.hold import Hold
 from orchestrator.workflow.inner import findings_inside
 from orchestrator.workflow.model import Workflow
@@ -268,10 +268,11 @@ def tool_changed(
 
 def unpinned_package(server: Server) -> Problem | None:
     """A server whose package may be another version at each start; None if it is fixed."""
-    package = package_of(server.command, server.args)
-    if package is None or package.is_pinned:
+    free = [each for each in packages_of(server.command, server.args) if not each.is_pinned]
+    if not free:
         return None
-    spec, pinned = map(server.redact, (package.spec, package.pinned))
-    what = f"server {quoted(server.name)} runs whatever version of {quoted(spec)} is the newest"
-    message, hint = f"{what} when it starts", f"name a version, as in {quoted(pinned)}"
+    specs = " and of ".join(quoted(server.redact(each.spec)) for each in free)
+    pinned = " and ".join(quoted(server.redact(each.pinned)) for each in free)
+    what = f"server {quoted(server.name)} runs whatever version of {specs} is the newest"
+    message, hint = f"{what} when it starts", f"name a version, as in {pinned}"
     return Problem("unpinned_package", message, hint=hint, severity="warning", text=server.name)

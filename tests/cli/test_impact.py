@@ -248,6 +248,11 @@ def test_lock_and_validate_warn_of_a_package_without_a_version(
     assert main(["validate", "flows/other.json"]) == 0
     assert 'warning[unpinned_package]: server "other" runs' in capsys.readouterr().err
     assert main(["validate", "flows/other.json", "--strict"]) == 2
+    both = '[servers.other]\ncommand = "npx"\nargs = ["-p", "a", "-p", "b", "a"]\n'
+    Path("servers.toml").write_text(both)
+    assert main(["lock", "--update"]) == 0
+    said = '"a" and of "b" is the newest when it starts (name a version, as in "a@1.2.3" and "b@'
+    assert said in capsys.readouterr().err
     Path("servers.toml").write_text(text % "==1.0")
     assert main(["lock", "--update"]) == 0
     capsys.readouterr()
