@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import webbrowser
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import parse_qs, urljoin, urlsplit
 
@@ -33,6 +33,8 @@ _PAGE = (
 )
 DONE = "Close this page and go back to the terminal: it says whether you are logged in."
 NOT_OURS = "This is not the answer that orchestrator waits for."
+NOT_PASTED = "this is not the URL that this login ends at: paste all of it"
+ReadLine = Callable[[], Awaitable[str]]
 USED = (
     "This address is good once, and was used. If it was not you, end orchestrator login with "
     "Ctrl-C and start it again; otherwise follow the link in the terminal."
@@ -78,13 +80,21 @@ def state_of(url: str) -> str:
 class Browser:
     """Listens on this machine for what a browser brings back.
 
+    Args:
+        redirect_url: Where the browser comes back to.
+        show: Receives what a person should know: at first the link.
+        read: The next line of a terminal, where they may paste the URL that a browser on another
+            machine ends at; empty at its end. None: there is none.
+
     Attributes:
         redirect_url: Where the browser comes back to.
     """
 
-    def __init__(self, redirect_url: str, show: Callable[[str], None]) -> None:
+    def __init__(
+        self, redirect_url: str, show: Callable[[str], None], read: ReadLine | None = None
+    ) -> None:
         self.redirect_url = redirect_url
-        self._show = show
+        self._show, self._read = show, read
         self._state = self._link = ""
         self._link_path = LINK_PATH + secrets.token_urlsafe()
         self._answer: str | None = None
@@ -93,13 +103,17 @@ class Browser:
     @classmethod
     @asynccontextmanager
     async def listening(
-        cls, redirect_url: str | None, show: Callable[[str], None]
+        cls,
+        redirect_url: str | None,
+        show: Callable[[str], None],
+        read: ReadLine | None = None,
     ) -> AsyncIterator[Browser]:
         """Listen while the block lasts.
 
         Args:
             redirect_url: Where the browser is to come back to; None: to any port that is free.
             show: Receives the link before a browser opens it.
+            read: The next line of a terminal; None without one.
 
         Raises:
             PortInUseError: The port is not free.
@@ -113,7 +127,7 @@ class Browser:
             what = f"the browser cannot come back to {redirect_url}: {error.strerror or error}"
             raise PortInUseError(what) from None
         port = listener.extra(SocketAttribute.local_port)  # noqa: S610  # no Django
-        made = cls(redirect_url or f"http://127.0.0.1:{port}{PATH}", show)
+        made = cls(redirect_url or f"http://127.0.0.1:{port}{PATH}", show, read)
         failure: Exception | None = None
         async with listener, anyio.create_task_group() as group:
             group.start_soon(listener.serve, made._serve)
@@ -137,9 +151,26 @@ class Browser:
         Raises:
             NotAuthorizedError: The login was refused.
         """
-        await self._answered.wait()
+        async with anyio.create_task_group() as group:
+            if self._read is not None:
+                group.start_soon(self._take_pasted, self._read)
+            await self._answered.wait()
+            group.cancel_scope.cancel()
         assert self._answer is not None
         return result_of(self._answer)
+
+    async def _take_pasted(self, read: ReadLine) -> None:
+        """Take the URL that a browser ends at which cannot come back here."""
+        while line := await read():
+            if self._is_ours(pasted := line.strip()):
+                self._take(pasted)
+            elif pasted:
+                self._show(NOT_PASTED)
+
+    def _take(self, answer: str) -> None:
+        """Take the first answer."""
+        self._answer = self._answer or answer
+        self._answered.set()
 
     async def _serve(self, stream: SocketStream) -> None:
         async with stream:
@@ -152,9 +183,8 @@ class Browser:
                 is_ours = self._is_ours(target)
                 said = ("200 OK", DONE) if is_ours else ("404 Not Found", NOT_OURS)
                 await stream.send(_page(*said))
-                if is_ours and self._answer is None:
-                    self._answer = target
-                    self._answered.set()
+                if is_ours:
+                    self._take(target)
 
     def _is_link(self, target: str) -> bool:
         return secrets.compare_digest(target.encode(), self._link_path.encode())

@@ -16,7 +16,7 @@ from mcp.types import LATEST_PROTOCOL_VERSION
 
 from orchestrator.auth import flows
 from orchestrator.auth.authorizer import Authorizer
-from orchestrator.auth.browser import Browser, PortInUseError
+from orchestrator.auth.browser import Browser, PortInUseError, ReadLine
 from orchestrator.auth.record import Login
 from orchestrator.auth.requests import NewClient, new_client, sent
 from orchestrator.auth.settings import Subject
@@ -155,9 +155,18 @@ async def _refusal(subject: Subject, client: NewClient) -> httpx2.Response:
 
 @asynccontextmanager
 async def in_browser(
-    subject: Subject, show: Callable[[str], None], store: LoginStore | None = None
+    subject: Subject,
+    show: Callable[[str], None],
+    store: LoginStore | None = None,
+    read: ReadLine | None = None,
 ) -> AsyncIterator[Browser]:
     """A person with a browser, who comes back to where the last one did, if that is free.
+
+    Args:
+        subject: What they log in to.
+        show: Receives the link.
+        store: Where logins are kept.
+        read: The next line of a terminal, for a browser on another machine; None without one.
 
     Raises:
         PortInUseError: The configuration names a port, and it is not free.
@@ -167,10 +176,10 @@ async def in_browser(
         known = () if login is None else filter(None, (*login.registered[:1], login.client))
         for url in [str(url) for client in known for url in (client.redirect_uris or ())[:1]][:1]:
             try:
-                async with Browser.listening(url, show) as browser:
+                async with Browser.listening(url, show, read) as browser:
                     yield browser
                     return
             except PortInUseError:
                 break  # an issuer that checks it gets another one
-    async with Browser.listening(wanted, show) as browser:
+    async with Browser.listening(wanted, show, read) as browser:
         yield browser

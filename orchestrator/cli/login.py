@@ -68,10 +68,26 @@ def _person(
         return nullcontext(Pasted(subject.settings.redirect_url, _show_and_ask, _line))
     from orchestrator.auth.login import in_browser
 
-    return in_browser(subject, _show)
+    # Elsewhere a blocked read of stdin would hold up what the browser brings.
+    is_terminal = sys.platform != "win32" and sys.stdin is not None and sys.stdin.isatty()
+    return in_browser(subject, _show, read=_line) if is_terminal else in_browser(subject, _say)
 
 
-def _show(link: str) -> None:
+def _show(said: str) -> None:
+    """Show the link, or what was wrong with what was pasted."""
+    if not said.startswith("http"):
+        print(said, file=sys.stderr, flush=True)
+        return
+    print(
+        f"log in with the browser. If it does not open, follow this link, on any machine:\n"
+        f"  {_whole(said)}\n"
+        "If the page that it ends at does not load there, paste its URL here.",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _say(link: str) -> None:
     said = "log in with the browser; if it does not open, follow this link"
     print(f"{said} (or try --no-browser):\n  {_whole(link)}", file=sys.stderr, flush=True)
 

@@ -13,7 +13,7 @@ import pytest
 from mcp.shared.auth import AuthorizationCodeResult
 
 from orchestrator.auth import login as login_module
-from orchestrator.auth.browser import Browser, PortInUseError, result_of
+from orchestrator.auth.browser import NOT_PASTED, Browser, PortInUseError, result_of
 from orchestrator.auth.login import in_browser, log_in
 from orchestrator.auth.pasted import Pasted
 from orchestrator.auth.settings import OAuth, Subject
@@ -389,6 +389,44 @@ async def test_what_the_arguments_of_a_browser_show_leads_to_the_link_once(
         assert (first.status_code, first.headers["location"]) == (302, link)
         assert (second.status_code, "location" in second.headers) == (410, False)
         assert "If it was not you" in second.text
+
+
+async def test_what_another_machine_ends_at_can_be_pasted_while_the_port_is_open(
+    tmp_path: Path, opened: list[str]
+) -> None:
+    visitor, shown = Visitor(), list[str]()
+    lines = ["", "http://x/?code=1&state=2", "what?"]
+
+    async def read() -> str:
+        while not shown:
+            await anyio.sleep(0.01)
+        if lines:
+            return f"{lines.pop(0)}\n"
+        await visitor.open(shown[0])
+        return f"{visitor.location}\n"
+
+    async with World().open() as world:
+        subject = world.subject()
+        async with in_browser(subject, shown.append, store_in(tmp_path), read) as browser:
+            login = await log_in(subject, browser, store_in(tmp_path))
+        assert login.token in world.tokens
+        assert shown[1:] == [NOT_PASTED] * 2
+        assert len(opened) == 1
+
+
+@pytest.mark.usefixtures("opened")
+async def test_a_terminal_that_ends_leaves_the_port_open() -> None:
+    async def read() -> str:
+        return ""
+
+    async with (
+        Browser.listening(None, lambda _: None, read) as browser,
+        httpx2.AsyncClient() as client,
+        anyio.create_task_group() as group,
+    ):
+        await browser.open("http://x/?state=1")
+        group.start_soon(client.get, f"{browser.redirect_url}?code=7&state=1")
+        assert (await browser.answer()).code == "7"
 
 
 async def test_two_logins_at_once_have_ports_of_their_own(

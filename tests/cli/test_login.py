@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,6 +147,36 @@ def test_a_logout_ends_the_tokens_too(world: Running, capsys: Capture) -> None:
     assert "has revoked its tokens\n" in capsys.readouterr().err
     assert not world.world.tokens
     assert not world.world.refreshes
+
+
+def test_a_browser_on_another_machine(
+    world: Running, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing opens here: the URL that it ends at there is pasted into the terminal."""
+    master, terminal = pty.openpty()
+
+    def none(_: str) -> bool:
+        said = capsys.readouterr().err
+        [link] = [line.strip() for line in said.splitlines() if line.startswith("  http")]
+        assert said.endswith(
+            "If the page that it ends at does not load there, paste its URL here.\n"
+        )
+
+        async def get() -> str:
+            async with new_client() as client:
+                return str((await client.get(link)).headers["location"])
+
+        os.write(master, f"what?\n{anyio.run(get)}\n".encode())
+        return False
+
+    monkeypatch.setattr("webbrowser.open", none)
+    with os.fdopen(terminal) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert world.run("login") == 0
+    os.close(master)
+    said = capsys.readouterr().err
+    assert said.startswith("this is not the URL that this login ends at")
+    assert "logged in to server" in said
 
 
 def test_a_login_as_json_and_one_that_does_not_expire(world: Running, capsys: Capture) -> None:
