@@ -7,7 +7,6 @@ asked; everything else is declined.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -21,14 +20,11 @@ from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError
 from orchestrator.schema.defaults import with_defaults
 from orchestrator.servers.config import Server
-from orchestrator.servers.sdk_errors import LOGIN, REASON
 
 logger = logging.getLogger("orchestrator")
 
 # As many as the SDKs allow.
 MAX_ROUNDS = 10
-# That a person confirms for one call.
-MAX_LOGINS = 2
 # Before a call is repeated whose server asked nothing; doubled from round to round.
 PAUSE_S = 0.05
 
@@ -139,28 +135,6 @@ async def answered(
         request = type(request)(params=request.params.model_copy(update=update))
     what = f"asked for input {MAX_ROUNDS} times without finishing"
     raise _refusal(f"{server.name}:{_name_of(request)}", server, what)
-
-
-async def logged_in(call: Callable[[], Awaitable[Any]], attempt: Attempt) -> Any:
-    """The output of a call; where a person has to log in for it, they are asked to, and it is made
-    again: a call that was not authorized was not executed.
-
-    Raises:
-        CallError: As the call raises it, or nobody logs in.
-    """
-    for _ in range(MAX_LOGINS):
-        try:
-            return await call()
-        except CallError as error:
-            if attempt.elicit is None or not error.error.details.get(LOGIN):
-                raise
-            # The same for all calls that wait for it, so that it is asked once.
-            why, hint = error.error.details.get(REASON), error.error.details.get("hint")
-            message = f"{why}. {hint}, and confirm when it is done."
-            _, refused = await attempt.elicit(message, None)
-            if refused:
-                raise
-    return await call()
 
 
 def asked_of(asked: types.InputRequest, target: str, server: Server) -> types.ElicitRequestParams:

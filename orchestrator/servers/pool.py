@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager as AsyncContext
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,6 +30,7 @@ from orchestrator.servers import problems
 from orchestrator.servers.catalog import Catalog, is_allowed
 from orchestrator.servers.config import Server, ServerTable
 from orchestrator.servers.lockfile import Lockfile
+from orchestrator.servers.logging_in import logged_in
 from orchestrator.servers.policies import granter_of, policy_of
 from orchestrator.servers.redaction import LOGS
 from orchestrator.servers.sessions import Callee, Offering, Sessions
@@ -245,7 +247,11 @@ class ServerPool:
         supervisor = self._supervisors.get(call.server)
         if supervisor is None:
             raise CallError("server_unavailable", f"unknown server {quoted(call.server)}")
-        session = await self._session(supervisor, call)
+        get = partial(self._session, supervisor, call)
+        open_again = partial(
+            supervisor.open, lambda _: None
+        )  # which has failed for want of a login
+        session = await logged_in(get, attempt or Attempt(), open_again)
         if attempt is not None and attempt.fit is not None:
             call = attempt.fit(call)
         with suppress(NotExecutedError):  # the second error is not chained to the first

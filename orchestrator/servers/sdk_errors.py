@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from orchestrator.documents.text import cut, quoted
 from orchestrator.errors import CallError, ErrorKind, TaskError
 from orchestrator.servers.config import Server
+from orchestrator.servers.logging_in import LOGIN, REASON
 from orchestrator.servers.sdk_results import InvalidResultError
 from orchestrator.servers.start_hints import Cause, cause_of, start_hint
 from orchestrator.transport.delivery import Facts, NoConnectionError
@@ -32,8 +33,6 @@ _SESSION_GONE = re.compile(
     r"session\b.*(not found|unknown|invalid|expired|terminated)|no valid session", re.I
 )
 _UNSUPPORTED = "Unsupported protocol version from the server: "  # the SDK, of a result
-# Says in the details of an error that a person has to log in.
-LOGIN, REASON = "login_required", "login_reason"
 # How much of a path a message shows, of what a server sent, and of the server's own message.
 MAX_PATH = 300
 MAX_SENT = 200

@@ -19,8 +19,9 @@ from orchestrator.schema.tool import Tool
 from orchestrator.schema.violations import check_output
 from orchestrator.servers import sdk_client, sdk_errors, sdk_requests, sdk_results, sdk_tasks
 from orchestrator.servers.config import Server
-from orchestrator.servers.elicitation import Elicitor, logged_in
+from orchestrator.servers.elicitation import Elicitor
 from orchestrator.servers.health import HealthMonitor
+from orchestrator.servers.logging_in import logged_in
 from orchestrator.servers.news import Followed, News, OnNews
 from orchestrator.servers.offers import Offers
 from orchestrator.servers.requester import Requester

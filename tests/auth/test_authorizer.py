@@ -414,6 +414,35 @@ async def test_a_task_asks_for_a_login_and_goes_on(store: LoginStore) -> None:
         assert set(world.tokens.values()) == {"read", "read write"}
 
 
+async def test_a_server_that_does_not_start_without_a_login_starts_after_it(
+    store: LoginStore,
+) -> None:
+    asked = list[str]()
+    async with World().open() as world:
+
+        async def answer(question: Question) -> bool:
+            asked.append(question.message)
+            await log_in(world.subject(), Visitor(), store)
+            return True
+
+        async with Orchestrator({"it": server(world, oauth=OAuth())}) as orchestrator:
+            result = await orchestrator.run(PLAN, answer=answer)
+            assert result.status == "success"
+            assert all(task.attempts == 1 for task in result.tasks.values())
+            fix = "Run: orchestrator login it, and confirm when it is done."
+            assert asked == [f"it asks: it wants a login. {fix}"]
+
+        await Authorizer(world.subject(), store).keep(Login(url=world.url))
+        async with Orchestrator({"it": server(world, oauth=OAuth())}) as orchestrator:
+            result = await orchestrator.run(PLAN)  # nobody is there
+            assert result.status == "paused"
+            assert len(result.questions) == 1
+
+        async with Orchestrator({"it": server(world, oauth=OAuth())}) as orchestrator:
+            result = await orchestrator.run(PLAN, answer=lambda _: True)  # and nobody logs in
+            assert result.status == "failed"
+
+
 async def test_a_login_that_is_never_enough_is_asked_for_once(store: LoginStore) -> None:
     world, asked = World(wants_more={"write": "write"}), list[str]()
 
