@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.errors import Problem, Severity
-from orchestrator.preflight import check_against
+from orchestrator.preflight import check_against, unknown_servers
 from orchestrator.servers.config import Server
 from orchestrator.servers.lockfile import Definition, Lockfile
 from orchestrator.workflow.model import Workflow
@@ -52,8 +53,9 @@ def impact_on(
     """
     gone = removed(before, after)
     after = replace(after, source=before.source, servers_file=before.servers_file, gone=gone)
-    known = {_key(problem) for problem in check_against(workflow, servers, before)}
-    found = [each for each in check_against(workflow, servers, after) if _key(each) not in known]
+    taken_out = {name: Server(name=name) for name in before.definitions if name not in servers}
+    known = _findings(workflow, {**servers, **taken_out}, before)
+    found = list(_new(known, _findings(workflow, servers, after)))
     uses: dict[str, list[str]] = {}
     for task, target, _ in workflow.plan.calls:
         if target.tool in gone.get(target.server, ()):
@@ -84,5 +86,27 @@ def workflows_below(directory: Path) -> Iterator[Path]:
                 yield Path(folder, name)
 
 
+def _findings(workflow: Workflow, servers: Mapping[str, Server], lock: Lockfile) -> list[Problem]:
+    return [*unknown_servers(workflow, servers), *check_against(workflow, servers, lock)]
+
+
+def _new(known: Iterable[Problem], found: Sequence[Problem]) -> Iterator[Problem]:
+    """The findings that were not known.
+
+    A message also tells of what else there is, so a change may alter that of what was wrong before.
+    """
+    before, now = set(map(_key, known)), set(map(_key, found))
+    altered = Counter(key[:-1] for key in before - now)
+    for problem in found:
+        *place, _ = key = _key(problem)
+        if key in before:
+            continue
+        if altered[tuple(place)] > 0:
+            altered[tuple(place)] -= 1
+        else:
+            yield problem
+
+
 def _key(problem: Problem) -> tuple[str, ...]:
-    return problem.code, problem.severity, problem.path, problem.message
+    """What tells a finding from others: its message comes last."""
+    return problem.code, problem.severity, problem.path, problem.text, problem.message

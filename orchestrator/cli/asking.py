@@ -168,6 +168,7 @@ def _choices(question: Question) -> str:
     schema = question.schema or {}
     enter = f"Enter for {to_json(schema['default'])}" if "default" in schema else "Enter for later"
     what = "yes, no" if _is_yes_or_no(question) else "answer"
+    what = "done" if question.schema is None else what  # it is only confirmed
     what = "NAME=VALUE ..." if is_form(question) else what
     return f"{what}, {REFUSE} to refuse, {enter}:"
 
@@ -247,7 +248,7 @@ def waiting(run: str, questions: Sequence[Question], *, kept: bool) -> str:
     lines = [f"run {run} waits for answers:"]
     for question in questions[:MAX_QUESTIONS]:
         item = "" if question.item is None else f" --item {question.item}"
-        how = HOW.get(question.kind, f" {question.form}")
+        how = HOW.get(question.kind, f" {question.form}" if question.schema is not None else "")
         lines.append(f"  {name_of(question.where)}: {cut(visible(question.message), 1000)}")
         if question.arguments:
             lines.append(f"    arguments: {cut(visible(to_json(question.arguments)), 200)}")

@@ -196,7 +196,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, text: str) -> Iterator[None]:
         ),
         ("ask", {"type": "string"}, "", None, 'expected: {"type": "string"}'),
         ("ask", {"type": "object"}, 'a=1 b="x y"\n', {"a": 1, "b": "x y"}, "NAME=VALUE ...,"),
-        ("elicitation", None, "done\n", True, "answer, ! to refuse, Enter for later:"),
+        ("elicitation", None, "done\n", True, "done, ! to refuse, Enter for later:"),
     ],
 )
 async def test_the_terminal_asks(

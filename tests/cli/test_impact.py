@@ -134,6 +134,37 @@ def test_a_tool_with_another_name_is_named_with_what_uses_the_old_one(
     assert "s:save: its server does not offer it any more; no workflow uses it\n" in out
 
 
+def test_a_server_that_was_taken_out_breaks_what_uses_it(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("servers.toml").write_text('[servers.s]\ncommand = "s-server"\n')
+    place.now(SAVE, FIND)
+    out, err = checked(capsys, "--check")
+    assert "other: server removed, 1 tool: find" in out
+    assert "flows: 1 of 4 workflows broken by these changes: flows/other.json\n" in out
+    assert 'error[unknown_server]: unknown server "other"' in err
+
+
+def test_what_was_wrong_before_is_not_new_with_another_message(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find = {"id": "find", "tool": "s:find"}
+    place.flow("both.json", find, {"id": "v", "value": "$OUTPUT[find].txt"})
+    text = {"type": "string"}
+    more = {**TEXT, "properties": {"text": text, "colour": text}}
+    place.now(SAVE, replace(FIND, output_schema=more), OTHER)
+    out, err = checked(capsys, "--check")
+    assert "flows: 0 of 4 workflows broken by these changes\n" in out
+    assert err == ""
+    place.flow("both.json", find, {"id": "v", "value": ["$OUTPUT[find].txt", "$OUTPUT[find].text"]})
+    none = {"type": "object", "properties": {}, "additionalProperties": False}
+    place.now(SAVE, replace(FIND, output_schema=none), OTHER)
+    out, err = checked(capsys, "--check")
+    assert "flows: 1 of 4 workflows broken" in out
+    assert '"text"' in err
+    assert '"txt"' not in err
+
+
 def test_folders_of_others_are_left_out_and_a_pipe_is_not_waited_for(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
