@@ -229,7 +229,7 @@ def answer(options: argparse.Namespace) -> int:
     task, item, every = options.task, options.item, options.all_items
     if item is None and (of_item := ITEM.fullmatch(task)) is not None:
         task, item = of_item[1], int(of_item[2])
-    if run.status not in (history.RUNNING, history.INTERRUPTED, history.PAUSED):
+    if run.status not in (history.RUNNING, *history.OPEN):
         raise AnswerError(f"run {run.id} has ended with status {run.status}: nothing waits in it")
     which_ones: dict[str, Any] = {"item": item, "all_items": every}
     question, left = answers.answer(path, run.id, task, reply_to, _hiding(options), **which_ones)

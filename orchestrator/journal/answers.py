@@ -12,11 +12,13 @@ from orchestrator.engine.questions import one_of
 from orchestrator.errors import AnswerError
 from orchestrator.journal.glance import questions
 from orchestrator.journal.hiding import Hiding
-from orchestrator.journal.history import reading
+from orchestrator.journal.history import QUEUED, reading
 from orchestrator.journal.kept import records_of
 from orchestrator.journal.location import Location, store_of
 from orchestrator.journal.records import NO_ITEM, WRITE_ONCE, Records, reply_key
 from orchestrator.journal.store import Database
+
+_IS = "select id from run where id=? and status=?"
 
 
 def open_questions(journal: Location, run: str) -> list[Question]:
@@ -58,7 +60,10 @@ def answer(
     """
     with reading(journal) as db:
         records = records_of(db, run)
+        is_queued = db.execute(_IS, (run, QUEUED)).fetchone() is not None
     questions = records.questions()
+    if not questions and is_queued:
+        raise AnswerError(f"run {run} is queued, and has no question yet: a worker has to begin it")
     if not any(each.task == task and item in (None, each.item) for each in questions):
         _check_answered(records, task, item)
     question = one_of(questions, task, item, all_items=all_items)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -44,6 +45,17 @@ def test_a_paused_run_is_cancelled_where_no_process_carries_it(said: Said, write
     }
     code, _, err = said("cancel", "last")
     assert (code, "has ended with status cancelled" in err) == (1, True)
+
+
+def test_a_run_that_is_queued_has_no_question_yet(journal: Path, said: Said, write: Write) -> None:
+    assert said("run", write(echo("a", 1)))[0] == 0
+    with sqlite3.connect(journal) as db:
+        db.execute("update run set status='queued'")
+    code, _, err = said("answer", "last", "city", "Rome")
+    assert (code, "is queued, and has no question yet: a worker has to begin it" in err) == (
+        1,
+        True,
+    )
 
 
 @pytest.mark.usefixtures("journal")
