@@ -28,7 +28,8 @@ from tests.model import (
     settle_all,
     status_after,
 )
-from tests.rules import Expected, broken_rules, is_exact, outermost
+from tests.rules import Expected, broken_rules, is_exact, outermost, rules_of_any_end
+from tests.spent import is_spent, of_a_spent_budget, over_budget
 from tests.stage import Stage, as_file, play
 
 
@@ -46,7 +47,15 @@ async def complaints(case: Case, schedule: Schedule) -> list[str]:
         last = clean_up(case, schedule, seen, ready_s, not_begun(case, result))
     except UndeterminedError:
         return []
+    over = list(over_budget(case, stage, result))
+    if is_spent(case, stage, result):
+        return [
+            *over,
+            *rules_of_any_end(case, schedule, stage),
+            *of_a_spent_budget(case, expected, last, stage, result),
+        ]
     return [
+        *over,
         *broken_rules(case, schedule, {**expected, **last}, stage),
         *differences(case, schedule, expected, last, stage, result),
         *of_the_clean_up(case, last, stage, result),

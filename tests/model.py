@@ -205,6 +205,7 @@ class Case:
         schedule: What it says of its schedule; a workflow inside that says nothing has that around.
         cancelled_again_s: When the user cancels the run a second time.
         defaults: Left out of the file where a task has the same; the tasks here have all of it.
+        calls: How many an operator grants, and as many once more for all `finally`.
     """
 
     tasks: tuple[Task, ...]
@@ -222,6 +223,7 @@ class Case:
     cancelled_again_s: float | None = None
     output: Term | None = None
     schedule: str | None = None
+    calls: int | None = None
 
     @property
     def all_tasks(self) -> tuple[Task, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from tests import terms
@@ -46,6 +46,7 @@ class Profile:
             and fallbacks of items, delays, deadlines, `end_run`, `defaults`, `$ITEMS`.
         cleans: Tasks of `finally`, and a user who cancels the run twice.
         inner: Workflows that tasks run inside.
+        budget: An operator who bounds the calls of some runs; the cases are those without it.
     """
 
     ends: bool = False
@@ -55,6 +56,7 @@ class Profile:
     policies: bool = False
     cleans: bool = False
     inner: bool = False
+    budget: bool = field(default=False, repr=False)
 
     @property
     def is_exact(self) -> bool:
@@ -100,6 +102,9 @@ def random_case(number: int, profile: Profile) -> Case:
         limit = dice.choice((0, 1, 2, 3, 5))
         estimates = random_estimates(dice, made)
         case = replace(case, max_concurrency=limit, slots=slots, estimates=estimates)
+    granted = random.Random(f"{number} budget")
+    if profile.budget and granted.random() < 0.4:
+        case = replace(case, calls=granted.choice((1, 2, 3, 4, 6, 9, 14)))
     return case
 
 
@@ -514,6 +519,7 @@ def simpler_cases(case: Case) -> Iterator[Case]:
         "finally_timeout_s",
         "output",
         "schedule",
+        "calls",
     ):
         if getattr(case, name) != getattr(plain, name):
             yield replace(case, **{name: getattr(plain, name)})

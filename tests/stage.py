@@ -21,6 +21,7 @@ from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import CallError
 from orchestrator.schema.tool import Tool
+from orchestrator.workflow.budget import Budget
 from orchestrator.workflow.model import Schedule, Workflow
 from tests.model import (
     SERVER_TIMEOUT_S,
@@ -258,7 +259,11 @@ async def play(
         workflow,
         stage,
         RunSettings(schedule=schedule, estimates=case.estimates),
-        servers=Servers(tools=tools, policies=servers),
+        servers=Servers(
+            tools=tools,
+            policies=servers,
+            budget=None if case.calls is None else Budget(calls=case.calls),
+        ),
         observers=[stage.observe],
     )
     stage.zero_s = anyio.current_time()

@@ -53,7 +53,7 @@ def test_a_run_that_is_queued_has_no_question_yet(journal: Path, said: Said, wri
         db.execute("update run set status='queued'")
     code, _, err = said("answer", "last", "city", "Rome")
     assert (code, "is queued, and has no question yet: a worker has to begin it" in err) == (
-        1,
+        2,
         True,
     )
 

@@ -28,18 +28,22 @@ SCHEDULES: tuple[Schedule, ...] = ("generations", "dataflow")
 
 
 PROFILES = {
-    "unlimited runs take exactly the time of the model": Profile(),
+    "unlimited runs take exactly the time of the model": Profile(budget=True),
     "runs that end early stop at the very moment": Profile(ends=True),
     "runs in which single tasks are cancelled": Profile(cancels=True),
     "runs under limits": Profile(limits=True),
     "runs with random waits": Profile(jitter=True),
     "runs under limits that end early": Profile(ends=True, limits=True, jitter=True),
-    "runs that clean up": Profile(cleans=True, ends=True),
-    "runs under limits that clean up": Profile(cleans=True, ends=True, limits=True, policies=True),
+    "runs that clean up": Profile(cleans=True, ends=True, budget=True),
+    "runs under limits that clean up": Profile(
+        cleans=True, ends=True, limits=True, policies=True, budget=True
+    ),
     "runs with workflows inside": Profile(inner=True),
     "runs with workflows inside under limits": Profile(inner=True, limits=True, ends=True),
     "runs with policies and workflows inside": Profile(inner=True, policies=True, ends=True),
-    "runs with workflows inside that clean up": Profile(inner=True, cleans=True, policies=True),
+    "runs with workflows inside that clean up": Profile(
+        inner=True, cleans=True, policies=True, budget=True
+    ),
     "runs with policies": Profile(policies=True),
     "runs with policies that end early": Profile(policies=True, ends=True),
     "runs with policies under limits": Profile(policies=True, ends=True, limits=True, jitter=True),
@@ -73,6 +77,7 @@ async def test_every_random_run_agrees_with_the_model(
 def report(number: int, case: Case, found: list[str]) -> str:
     """A disagreement, as somebody wants to see it who has to find out who is wrong."""
     lines = [f"case {number}, in its simplest form:", json.dumps(as_file(case), indent=1)]
+    lines.append(f"the operator grants {case.calls} calls")
     lines.append(f"cancelled: the run at {case.cancelled_s} and {case.cancelled_again_s}")
     lines.append(f"cancelled: tasks at {case.cancelled_tasks}")
     for task in case.all_tasks:
