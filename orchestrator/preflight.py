@@ -278,7 +278,7 @@ def resource_problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:
     found = []
     for task, to, at in workflow.plan.calls if workflow.plan.requests else ():
         known = pool.catalog.resources.get(to.server) if to.kind == "read" else None
-        if known is not None and not known.may_have(to.tool):
+        if known is not None and (to.tool in known.templates or not known.may_have(to.tool)):
             found.append(problems.unknown_resource(to.server, known, to.tool, at, task.id))
     return found
 

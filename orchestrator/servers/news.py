@@ -87,6 +87,7 @@ class News:
         self._has_news, self._has_fresh = anyio.Event(), anyio.Event()
         self._asked: set[str] = set()  # what this session has subscribed to
         self._unconfirmed: dict[str, anyio.Event] = {}
+        self._streams = False  # whether updates come by those that were asked for
         self._is_full = self._was_refused = self._cannot_list = False
 
     async def on_log(self, params: types.LoggingMessageNotificationParams) -> None:
@@ -107,7 +108,7 @@ class News:
                 self._note_list("prompts")
             case types.ResourceListChangedNotification():
                 self._note_list("resources")
-            case types.ResourceUpdatedNotification(params=params):
+            case types.ResourceUpdatedNotification(params=params) if not self._streams:
                 self._note_update(params.uri)
 
     def on_change(self, change: Any) -> None:
@@ -168,6 +169,7 @@ class News:
 
     async def run(self, client: Client, offers: Offers) -> None:
         """Subscribe to resources and tell the news, until it is cancelled."""
+        self._streams = client.protocol_version in MODERN_PROTOCOL_VERSIONS
         for uri, owner in self._followed.items():
             if owner is None:
                 self._followed[uri] = self
@@ -190,7 +192,7 @@ class News:
                     self._followed[uri] = None
 
     async def _subscribe(self, client: Client, uris: list[str]) -> None:
-        if client.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        if self._streams:
             with self._refusals():
                 await self._listen(client, uris)
             self._confirm(uris)

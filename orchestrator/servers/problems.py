@@ -6,6 +6,7 @@ In all of them `at` is where the name is, as a JSON Pointer, and `task` the task
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -156,6 +157,9 @@ def not_cacheable(task: TaskPlan, tool: Tool, at: str) -> Problem | None:
     return Problem("not_cacheable", message, where, task.id, hint=hint)
 
 
+_VARIABLE = re.compile(r"\{[+#./;?&]?(\w+)[^}]*\}")
+
+
 def denied_request(
     server: Server, kind: str, name: str, at: str = "", task: str | None = None
 ) -> Problem:
@@ -190,6 +194,11 @@ def unknown_resource(
     if not known.has_any:
         message = f"server {quoted(server)} has no resources, and is to read {resource}"
         return Problem("unknown_resource", message, at, task, severity="warning", text=uri)
+    if uri in known.templates:
+        message = f"{resource} is a template, and is read as it stands"
+        filled = quoted(_VARIABLE.sub("$INPUT.\\1", uri), MAX_COMMAND)
+        hint = f"write a value or a reference in place of what is in braces, as in {filled}"
+        return Problem("unknown_resource", message, at, task, (), hint, "warning", text=uri)
     near = nearest(uri, names)
     message = f"server {quoted(server)} lists no resource and no template that fits {resource}"
     hint = "" if near else f"it lists: {listed(names, MAX_LISTED)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,22 +139,25 @@ class RemoteTask:
             self.note_progress(self._progress, None, message)
 
     async def _polled(self) -> State:
-        """What the server says of it now; where it cannot be reached for a moment, later.
+        """What the server says of it now."""
+        return self._of_this(await self._asked("tasks/get", ANSWER_S, ASKED_AGAIN))
+
+    async def _asked(self, method: str, limit_s: float, errors_left: int) -> dict[str, Any]:
+        """The answer; where the server cannot be reached for a moment, later.
 
         Errors that may pass are asked again a few times.
         """
-        errors = 0
         while True:
             after_s = _interval_s(self.handle.state)
             try:
-                with anyio.move_on_after(ANSWER_S):
-                    return self._of_this(await self._send("tasks/get"))
+                with anyio.move_on_after(limit_s):
+                    return await self._send(method)
                 why: object = "no answer"
             except MCPError as error:
                 fault, why = self._fault_of(error), error
-                errors += fault.kind != "server_unavailable"
+                errors_left -= fault.kind != "server_unavailable"
                 is_final = fault.retryable is False or fault.ends or error.code in _FINAL
-                if is_closed(error) or is_final or errors == ASKED_AGAIN:
+                if is_closed(error) or is_final or not errors_left:
                     raise
                 after_s = max(after_s, fault.details.get("retry_after_s", 0.0))
             logger.debug("task %s: nothing is said of it now: %s", self.handle.id, why)
@@ -170,7 +174,7 @@ class RemoteTask:
     async def _payload(self, status: str) -> Mapping[str, Any]:
         """The result in the design of 2025-11-25; the call to come is over with an error, too."""
         try:
-            result = await self._send("tasks/result")
+            result = await self._asked("tasks/result", math.inf, 1)
         except MCPError as error:
             self._has_ended = not (
                 is_closed(error) or self._fault_of(error).kind == "server_unavailable"

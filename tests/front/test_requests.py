@@ -220,6 +220,10 @@ async def test_a_server_without_resources_or_a_list_of_them_is_told_from_another
     assert pool.catalog.resources == {"none": KnownResources(False)}
     problem = unknown_resource("none", KnownResources(False), "a://b")
     assert problem.message == 'server "none" has no resources, and is to read "none:a://b"'
+    listed = KnownResources(True, (), ("a://{key}/{?page}",))
+    problem = unknown_resource("s", listed, "a://{key}/{?page}")
+    assert "is a template, and is read as it stands" in problem.message
+    assert '"a://$INPUT.key/$INPUT.page"' in problem.hint
 
 
 async def test_an_unknown_prompt_is_refused_before_anything_is_called() -> None:

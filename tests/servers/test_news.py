@@ -326,6 +326,7 @@ async def test_a_stream_that_ends_is_opened_again_and_may_have_missed_changes(
     client = Streams(None, SubscriptionLost("lost"), METHOD_NOT_FOUND)
     async with running(client) as (it, told):
         it.follow("demo://a")
+        await it.on_message(updated("demo://a"))  # the stream has told of it
         await until(lambda: not client.ends)
         await until(lambda: "cannot subscribe to a resource: no such method" in caplog.text)
         assert client.asked == ["demo://a"] * 3

@@ -323,6 +323,15 @@ async def test_virtual_an_answer_that_is_lost_is_asked_for_again() -> None:
 
 
 @pytest.mark.anyio
+async def test_virtual_a_result_that_is_not_reached_for_a_moment_is_asked_for_again() -> None:
+    busy = MCPError(-32000, "busy", Facts(http_status=503, by_server=True))
+    session = Session(busy, UNREACHED, {"content": []})
+    result = await session.follow({"status": "completed"}, modern=False)
+    assert result["content"] == []
+    assert session.asked == [(at, "tasks/result") for at in (0.0, 1.0, 2.0)]
+
+
+@pytest.mark.anyio
 async def test_virtual_an_answer_that_is_too_large_is_told_as_that() -> None:
     large = MCPError(-32000, "the answer is too large", Facts(limit=10, size=20))
     session = Session(large, {})
