@@ -17,6 +17,7 @@ from orchestrator.cli.kept_run import NamedRun
 from orchestrator.cli.run import CancellableRun, Elsewhere, carry_out
 from orchestrator.cli.signals import Ending
 from orchestrator.client import Orchestrator
+from orchestrator.cluster.waiting import NOTHING, Waits, why
 from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Announcer
 from orchestrator.errors import CarriedError, JournalError, Problem, UnknownRunError, WorkflowError
@@ -65,6 +66,7 @@ class _Submitted(CancellableRun):
 
     woken: anyio.Event = field(default_factory=anyio.Event)
     trouble: str = ""
+    waits: Waits = NOTHING
 
     def __post_init__(self) -> None:
         # The journal is open while something is written, not while this only waits.
@@ -101,15 +103,17 @@ class _Submitted(CancellableRun):
                     await self.woken.wait()
                 if self.woken.is_set():
                     self.woken = anyio.Event()
-            known = await to_thread.run_sync(self._look, following) or known
-        result = NamedRun(known, await to_thread.run_sync(documents_of, journal, run)).result
+            known = await to_thread.run_sync(self._look, following, journal) or known
+        kept = await to_thread.run_sync(documents_of, journal, run)
+        result = NamedRun(known, kept, journal).result
         following.end(result)
         return self.finish(Elsewhere(), result)
 
-    def _look(self, following: Following) -> KnownRun | None:
-        """How the run is; None if that cannot be read now."""
+    def _look(self, following: Following, journal: Address) -> KnownRun | None:
+        """How the run is, and why it waits; None if that cannot be read now."""
         try:
             known = following.look()
+            waits = why(journal, known)
         except UnknownRunError:
             raise
         except JournalError as error:
@@ -117,7 +121,9 @@ class _Submitted(CancellableRun):
                 self.trouble = str(error)
                 complain(f"{error}; the run goes on, and is shown again when that can be read")
             return None
-        self.trouble = ""
+        self.trouble, before, self.waits = "", self.waits, waits
+        if waits.kind not in ("", before.kind):
+            complain(f"the run waits: {waits.text}")
         return known
 
     async def _end(self, journal: Address, known: KnownRun) -> None:

@@ -76,8 +76,24 @@ def runs(options: argparse.Namespace) -> int:
     from orchestrator.cli.rows import new_console
 
     new_console().print(_table(found))
+    for line in waiting(path, found):
+        print(line, file=sys.stderr)
     print(size_of(path), file=sys.stderr)
     return 0
+
+
+def waiting(journal: Location, runs: Sequence[KnownRun]) -> list[str]:
+    """Why those of these runs wait that no process carries; equal reasons are one line."""
+    from orchestrator.cluster.waiting import why
+
+    by_reason: dict[str, list[str]] = {}
+    for run in runs:
+        if text := why(journal, run).text:
+            by_reason.setdefault(text, []).append(run.id)
+    return [
+        f"{ids[0]}{f' and {len(ids) - 1:,} more wait' if ids[1:] else ' waits'}: {text}"
+        for text, ids in by_reason.items()
+    ]
 
 
 def size_of(journal: Location) -> str:

@@ -15,6 +15,7 @@ from orchestrator.cli.kept_run import named_run
 from orchestrator.cli.pool import pool_of
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import lock_of, servers_for
+from orchestrator.cluster.waiting import why
 from orchestrator.documents.text import counted
 from orchestrator.errors import UnknownTaskError, WorkflowError
 from orchestrator.journal import history
@@ -89,8 +90,10 @@ def show(options: argparse.Namespace) -> int:
         document |= {"status": run.status, "tasks": tasks}
         asked = kept.records.questions()
         document["questions"] = [each.to_dict() for each in asked]
+        waits = why(named.journal, run).text
+        document |= {"waits": waits} if waits else {}
         write_json(document | {"items_settled": kept.records.items_under_way()})
-        _tell_how(run, asked)
+        _tell_how(run, asked, waits)
         return 0
     document = kept.result | {"tasks": tasks}
     if options.json or not planned(kept.request):  # a plan that was lost before its first task
@@ -104,8 +107,10 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _tell_how(run: KnownRun, asked: list[Question]) -> None:
+def _tell_how(run: KnownRun, asked: list[Question], waits: str = "") -> None:
     """Say how to go on with a run that has not ended."""
+    if waits:
+        complain(f"it waits: {waits}")
     if asked:
         from orchestrator.cli.asking import waiting
 

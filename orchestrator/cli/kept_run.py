@@ -14,6 +14,7 @@ from orchestrator.errors import JournalError
 from orchestrator.journal import history
 from orchestrator.journal.history import KnownRun
 from orchestrator.journal.kept import KeptDocuments, documents_of
+from orchestrator.journal.location import Location
 from orchestrator.workflow.model import Workflow
 
 
@@ -24,10 +25,12 @@ class NamedRun:
     Attributes:
         run: Which run.
         kept: What is kept of it.
+        journal: Where that is.
     """
 
     run: KnownRun
     kept: KeptDocuments
+    journal: Location
 
     @cached_property
     def workflow(self) -> Workflow:
@@ -65,4 +68,4 @@ def named_run(options: argparse.Namespace) -> NamedRun:
     """The run that `options.run` names. Raises `JournalError`."""
     path = path_of(options, configured(options))
     run = history.find(path, options.run)
-    return NamedRun(run, documents_of(path, run.id))
+    return NamedRun(run, documents_of(path, run.id), path)

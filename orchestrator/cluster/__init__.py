@@ -5,10 +5,12 @@ its id. Nothing else imports DBOS.
 
 - `worker` carries the runs that are submitted to a journal, and takes over those of workers that
   are gone; `lookout` finds what there is to do.
+- `offers` is what workers offer, `release` chooses which runs are handed out now and to whom, and
+  `waiting` says why one waits.
 - `dispatch` is the queue, DBOS on PostgreSQL.
 - `turns` has one worker at a time do what is to be done once for all of them.
 """
 
 from __future__ import annotations
 
-__all__ = ["dispatch", "lookout", "turns", "worker"]
+__all__ = ["dispatch", "lookout", "turns", "waiting", "worker"]

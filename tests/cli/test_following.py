@@ -18,6 +18,7 @@ from mcp.server.mcpserver import MCPServer
 from orchestrator import JournalError, Orchestrator
 from orchestrator.cli import following, main
 from orchestrator.journal.history import runs
+from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Address
 from tests.conftest import Write
 
@@ -37,9 +38,11 @@ def hasty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def carrying(
     database: Address, begun: Callable[[], object] = lambda: None, servers: Any = None
 ) -> Iterator[None]:
-    """A thread carries the first run that comes."""
+    """A thread carries the first run that comes; if it cannot, the command is interrupted."""
 
     async def carry() -> None:
+        async with Journal(database):
+            pass  # a reader may be first
         with anyio.fail_after(30):
             while not Path("stop").exists() and not runs(database, status="queued"):
                 await anyio.sleep(0.01)
@@ -51,7 +54,14 @@ def carrying(
                     begun()
                     await run.execute()
 
-    thread = threading.Thread(target=lambda: anyio.run(carry))
+    def carry_or_end() -> None:
+        try:
+            anyio.run(carry)
+        except BaseException:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise
+
+    thread = threading.Thread(target=carry_or_end)
     thread.start()
     try:
         yield
@@ -118,14 +128,14 @@ def test_a_run_that_nobody_has_begun_is_cancelled_here(
 ) -> None:  # fmt: skip
     looks: list[int] = []
 
-    def look(self: Any, of: Any) -> Any:
+    def look(self: Any, of: Any, journal: Address) -> Any:
         looks.append(1)
         if len(looks) < 3:  # the same trouble twice is told once
             of.look = broken
         elif len(looks) == 3:
             del of.look
             os.kill(os.getpid(), signal.SIGINT)
-        return whole(self, of)
+        return whole(self, of, journal)
 
     def broken() -> None:
         raise JournalError("the journal is away")
@@ -134,7 +144,9 @@ def test_a_run_that_nobody_has_begun_is_cancelled_here(
     monkeypatch.setattr(following._Submitted, "_look", look)
     assert main(["run", write(*FLOW), "--on", database.url]) == 130
     assert runs(database)[0].status == "cancelled"
-    assert capsys.readouterr().err.count("the journal is away; the run goes on") == 1
+    err = capsys.readouterr().err
+    assert err.count("the journal is away; the run goes on") == 1
+    assert err.count("the run waits: no worker is connected") == 1
 
 
 def test_what_only_a_run_of_this_process_can_have_is_refused(

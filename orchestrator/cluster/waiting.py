@@ -1,0 +1,98 @@
+"""Why a run that was submitted waits: what is missing, or who is before it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from orchestrator.cluster.offers import Offer, offers
+from orchestrator.documents.text import approximately, counted, quoted
+from orchestrator.journal.history import INTERRUPTED, QUEUED, KnownRun, reading
+from orchestrator.journal.location import Address, Location
+from orchestrator.journal.store import Database
+
+_MOST = 1000  # are counted
+_ROW = """select workflow, priority, due - now_s(), max_runs, labels::jsonb, servers::jsonb,
+queue is null from queued where run=?"""
+_BEFORE = """select count(*) from (select from queued as q join run as r on r.id=q.run
+where not q.begun and r.status='queued' and (q.priority > ? or q.priority = ? and q.run < ?)
+limit ?::integer) as before"""
+_UNDER_WAY = """select count(*) from queued as q join run as r on r.id=q.run where q.workflow=?
+and (r.status='running' or r.status='queued' and q.queue is not null)"""
+
+
+class Waits(NamedTuple):
+    """Why a run waits.
+
+    Attributes:
+        kind: What kind of reason it is; empty if it is about to begin.
+        text: The reason in words, which may change while the kind stays.
+    """
+
+    kind: str = ""
+    text: str = ""
+
+
+NOTHING = Waits()
+
+
+def why(journal: Location, run: KnownRun) -> Waits:
+    """Why a run waits that was submitted and that nobody carries.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
+    if run.status not in (QUEUED, INTERRUPTED) or not isinstance(journal, Address):
+        return NOTHING
+    with reading(journal) as db:
+        return next(_reasons(db, run), NOTHING)
+
+
+def _reasons(db: Database, run: KnownRun) -> Iterator[Waits]:
+    row = db.execute(_ROW, (run.id,)).fetchone()
+    if row is None:
+        return
+    workflow, priority, due_s, max_runs, labels, servers, is_held = row
+    is_new = run.status == QUEUED
+    offered = offers(db)
+    if is_new and due_s > 0:
+        at = datetime.now().astimezone() + timedelta(seconds=due_s)
+        when = f"{at:%Y-%m-%d %H:%M:%S}"
+        yield Waits("due", f"it is due at {when}, in {approximately(due_s)}")
+    yield from _missing(offered, labels, servers)
+    if is_new and is_held and max_runs is not None:
+        (under_way,) = db.execute(_UNDER_WAY, (workflow,)).fetchone()
+        if under_way >= max_runs:
+            of = f"{counted(under_way, 'submitted run')} of workflow {quoted(workflow)}"
+            yield Waits("max", f"{of} under way, and it begins while fewer than {max_runs} are")
+    (before,) = db.execute(_BEFORE, (priority, priority, run.id, _MOST)).fetchone()
+    if is_new and before:
+        number = f"{_MOST:,} runs or more" if before == _MOST else counted(before, "run")
+        at_once = sum(offer.at_once * workers for offer, workers in offered.items())
+        have = f"{counted(offered.total(), 'worker')} with room for {at_once:,} at once"
+        yield Waits("before", f"{number} before it; there are {have}")
+
+
+def _missing(offered: Counter[Offer], labels: list[str], servers: list[str]) -> Iterator[Waits]:
+    """What no worker has that the run needs."""
+    if not offered:
+        yield Waits("no worker", 'no worker is connected: start one with "orchestrator worker"')
+    elif not any(offer.fits(labels, servers) for offer in offered):
+        known = sorted({label for offer in offered for label in offer.labels})
+        for label in _absent(labels, (offer.labels for offer in offered)):
+            have = (
+                f"no worker has the label {quoted(label)} (they have: {', '.join(known) or 'none'})"
+            )
+            yield Waits("label", f'{have}: start one with "orchestrator worker --label {label}"')
+        for server in _absent(servers, (offer.servers for offer in offered)):
+            fix = "add it to the servers.toml of one, and start that worker again"
+            yield Waits("server", f"no worker has the server {quoted(server)}: {fix}")
+        all_of = ", ".join(map(quoted, (*labels, *servers)))
+        yield Waits("all", f"no worker has all labels and servers that it needs: {all_of}")
+
+
+def _absent(needed: Iterable[str], had: Iterable[Iterable[str]]) -> list[str]:
+    there = {each for some in had for each in some}
+    return [each for each in needed if each not in there]

@@ -1,0 +1,83 @@
+"""Why a run waits that was submitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator import Orchestrator, Order
+from orchestrator.cli import main
+from orchestrator.cluster.offers import WORKER, Offer
+from orchestrator.cluster.waiting import Waits, why
+from orchestrator.journal import history
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.location import Address
+from tests.journals import ask
+
+pytestmark = pytest.mark.anyio
+FLOW = {"name": "w", "tasks": [{"id": "a", "value": 1}]}
+CALLS = {"name": "c", "tasks": [{"id": "a", "tool": "s:t"}]}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """A database is the same for all event loops."""
+    return "asyncio"
+
+
+async def test_each_reason_is_told(database: Address, capsys: pytest.CaptureFixture[str]) -> None:
+    def reason(run: str) -> str:
+        return why(database, history.find(database, run)).text
+
+    async with (
+        Journal(database) as journal,
+        Orchestrator({"s": "http://127.0.0.1:9/"}, journal=journal) as engine,
+    ):
+        plain = await engine.queue(FLOW)
+        late = await engine.queue(FLOW, None, Order(due=4e9))
+        gpu = await engine.queue(CALLS, None, Order(labels=("gpu",), priority=1))
+        few = await engine.queue(FLOW, None, Order(max_runs=1))
+        assert reason(late).startswith("it is due at 2096-10-02 ")
+        assert reason(plain) == 'no worker is connected: start one with "orchestrator worker"'
+        await journal.announce(f"{WORKER}1", Offer.of(2, ["cpu", "big"], []).to_dict())
+        assert reason(gpu) == (
+            'no worker has the label "gpu" (they have: big, cpu): '
+            'start one with "orchestrator worker --label gpu"'
+        )
+        await journal.announce(f"{WORKER}2", Offer.of(1, ["gpu"], []).to_dict())
+        assert reason(gpu) == (
+            'no worker has the server "s": add it to the servers.toml of one, '
+            "and start that worker again"
+        )
+        await journal.announce(f"{WORKER}3", Offer.of(1, [], ["s"]).to_dict())
+        assert reason(gpu) == 'no worker has all labels and servers that it needs: "gpu", "s"'
+        ask(database, f"update run set status='interrupted' where id='{gpu}'")
+        ask(database, f"update run set status='running' where id='{gpu}'")
+        assert reason(gpu).startswith("no worker has all")
+        ask(database, f"update run set status='queued' where id='{gpu}'")
+        assert reason(plain) == "1 run before it; there are 3 workers with room for 4 at once"
+        ask(database, f"update run set status='running' where id='{plain}'")
+        assert reason(plain) == ""
+        assert reason(few) == (
+            '1 submitted run of workflow "w" under way, and it begins while fewer than 1 are'
+        )
+        capsys.readouterr()
+        assert main(["runs", "--journal", database.url]) == 0
+        err = capsys.readouterr().err
+        assert f"{gpu} waits: no worker has all labels and servers" in err
+        assert main(["show", gpu, "--journal", database.url]) == 0
+        out, err = capsys.readouterr()
+        assert '"waits": "no worker has all labels' in out
+        assert "it waits: no worker has all labels" in err
+
+
+async def test_a_run_that_was_not_submitted_to_workers_waits_for_none(
+    database: Address, tmp_path: Path
+) -> None:
+    for journal in (database, tmp_path / "runs.db"):
+        async with Orchestrator({}, journal=journal) as engine:
+            run = await engine.queue(FLOW)
+        if journal is database:
+            ask(database, "delete from queued")
+        assert why(journal, history.find(journal, run)) == Waits()
