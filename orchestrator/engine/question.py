@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
 from orchestrator.calls.causes import Cause
+from orchestrator.documents.suggest import did_you_mean
+from orchestrator.documents.text import quoted
+from orchestrator.errors import AnswerError
 
 QuestionKind = Literal["ask", "approve", "elicitation", "unknown"]
 MAX_FIELDS = 8  # of a form, in the command that answers it
@@ -102,6 +105,35 @@ class Question:
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
         """The question of a result document."""
         return cls(**document)
+
+
+def one_of(
+    questions: Sequence[Question], task: str, item: int | None, *, all_items: bool = False
+) -> Question:
+    """The one question of a task, or of an item of it; the first one, if all items are meant.
+
+    Raises:
+        AnswerError: There is none, or there are those of several items.
+    """
+    of_task = [each for each in questions if each.task == task]
+    found = [each for each in of_task if item is None or each.item == item]
+    if not found:
+        raise AnswerError(_nothing_open(questions, task, item))
+    if item is None and not all_items and len({each.item for each in found}) > 1:
+        items = ", ".join(str(each.item) for each in found[:5])
+        more = ", ..." if len(found) > 5 else ""
+        fix = "name one with --item (in Python item=), or answer for all with --all-items"
+        raise AnswerError(f"task {quoted(task)} waits with items {items}{more}: {fix}")
+    return found[0]
+
+
+def _nothing_open(questions: Sequence[Question], task: str, item: int | None) -> str:
+    where = quoted(task) if item is None else f"{quoted(task)}, item {item},"
+    tasks = list(dict.fromkeys(each.task for each in questions))
+    if not tasks:
+        return f"no question of task {where} is open, and none of any other"
+    waiting = did_you_mean(task, tasks) or f": these wait: {', '.join(map(quoted, tasks[:5]))}"
+    return f"no question of task {where} is open{waiting}"
 
 
 AnswerCallback = Callable[[Question], Awaitable[Any] | Any]

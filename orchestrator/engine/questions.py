@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from orchestrator.engine.question import (
     Question,
     QuestionKind,
     Reply,
+    one_of,
 )
 from orchestrator.engine.recorder import Recorder
 from orchestrator.errors import AnswerError, CallError, RefusedError
@@ -252,46 +253,6 @@ def _ignored(question: Question, reply: Reply) -> None:
     """What becomes of replies where nothing notes them."""
 
 
-def one_of(
-    questions: Sequence[Question], task: str, item: int | None, *, all_items: bool = False
-) -> Question:
-    """The one question of a task, or of an item of it; the first one, if all items are meant.
-
-    Raises:
-        AnswerError: There is none, or there are those of several items.
-    """
-    of_task = [each for each in questions if each.task == task]
-    found = [each for each in of_task if item is None or each.item == item]
-    if not found:
-        raise AnswerError(_nothing_open(questions, task, item))
-    if item is None and not all_items and len({each.item for each in found}) > 1:
-        items = ", ".join(str(each.item) for each in found[:5])
-        more = ", ..." if len(found) > 5 else ""
-        fix = "name one with --item (in Python item=), or answer for all with --all-items"
-        raise AnswerError(f"task {quoted(task)} waits with items {items}{more}: {fix}")
-    return found[0]
-
-
-def _nothing_open(questions: Sequence[Question], task: str, item: int | None) -> str:
-    where = quoted(task) if item is None else f"{quoted(task)}, item {item},"
-    tasks = list(dict.fromkeys(each.task for each in questions))
-    if not tasks:
-        return f"no question of task {where} is open, and none of any other"
-    waiting = did_you_mean(task, tasks) or f": these wait: {', '.join(map(quoted, tasks[:5]))}"
-    return f"no question of task {where} is open{waiting}"
-
-
-def _check_names(question: Question, value: Any) -> None:
-    """A form of a server has the fields that it names, though its schema seldom says so."""
-    fields = (question.schema or {}).get("properties")
-    if isinstance(fields, Mapping) and isinstance(value, Mapping):
-        for name in value:
-            if name not in fields:
-                known = f"; it has {listed(map(quoted, fields), 20)}" if fields else ""
-                what = f"the form has no field {quoted(name)}{did_you_mean(name, fields) or known}"
-                raise AnswerError(f"the answer to {quoted(question.where)}: {what}")
-
-
 def fitting(question: Question, value: Any) -> Reply:
     """The reply with a value.
 
@@ -306,3 +267,14 @@ def fitting(question: Question, value: Any) -> Reply:
             _check_names(question, value)
     is_no = question.kind == "approve" and value is False
     return Reply(None, refused=True) if is_no else Reply(value)
+
+
+def _check_names(question: Question, value: Any) -> None:
+    """A form of a server has the fields that it names, though its schema seldom says so."""
+    fields = (question.schema or {}).get("properties")
+    if isinstance(fields, Mapping) and isinstance(value, Mapping):
+        for name in value:
+            if name not in fields:
+                known = f"; it has {listed(map(quoted, fields), 20)}" if fields else ""
+                what = f"the form has no field {quoted(name)}{did_you_mean(name, fields) or known}"
+                raise AnswerError(f"the answer to {quoted(question.where)}: {what}")

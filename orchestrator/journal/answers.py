@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import quoted
-from orchestrator.engine.question import Question, Reply
-from orchestrator.engine.questions import one_of
+from orchestrator.engine.question import Question, Reply, one_of
 from orchestrator.errors import AnswerError
 from orchestrator.journal.glance import questions
 from orchestrator.journal.hiding import Hiding

@@ -18,8 +18,8 @@ from orchestrator.documents.jsonpath import (
 )
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
-from orchestrator.engine.question import Question, Reply
-from orchestrator.engine.questions import fitting, one_of
+from orchestrator.engine.question import Question, Reply, one_of
+from orchestrator.engine.questions import fitting
 from orchestrator.engine.run import Run
 from orchestrator.errors import AnswerError, JournalError, Problem, WorkflowError
 from orchestrator.journal import answers, history

@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 
 async def logged_in(
-    do: Callable[[], Awaitable[_T]],
+    do: Callable[[Attempt], Awaitable[_T]],
     attempt: Attempt,
     before_again: Callable[[], Awaitable[object]] | None = None,
 ) -> _T:
@@ -33,7 +33,7 @@ async def logged_in(
     """
     for _ in range(MAX_LOGINS):
         try:
-            return await do()
+            return await do(attempt)
         except CallError as error:
             if attempt.elicit is None or not error.error.details.get(LOGIN):
                 raise
@@ -44,4 +44,4 @@ async def logged_in(
                 raise
         if before_again is not None:
             await before_again()
-    return await do()
+    return await do(attempt)

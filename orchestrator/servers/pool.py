@@ -247,11 +247,12 @@ class ServerPool:
         supervisor = self._supervisors.get(call.server)
         if supervisor is None:
             raise CallError("server_unavailable", f"unknown server {quoted(call.server)}")
-        get = partial(self._session, supervisor, call)
-        open_again = partial(
-            supervisor.open, lambda _: None
-        )  # which has failed for want of a login
-        session = await logged_in(get, attempt or Attempt(), open_again)
+
+        async def session_for(_: Attempt) -> Callee:
+            return await self._session(supervisor, call)
+
+        open_again = partial(supervisor.open, lambda _: None)
+        session = await logged_in(session_for, attempt or Attempt(), open_again)
         if attempt is not None and attempt.fit is not None:
             call = attempt.fit(call)
         with suppress(NotExecutedError):  # the second error is not chained to the first

@@ -230,8 +230,7 @@ class Session:
         self.served = True
         self.in_flight += 1
         try:
-            attempt = attempt or Attempt()
-            return await logged_in(partial(self._call, call, attempt), attempt)
+            return await logged_in(partial(self._call, call), attempt or Attempt())
         except anyio.get_cancelled_exc_class():
             if heard == self._monitor.heard:
                 self._monitor.probe_soon()
