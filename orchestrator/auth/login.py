@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -82,6 +83,7 @@ async def log_in(
     keeper = _Keeper(subject, store, Authorizer(subject, store, client=client))
     before = await keeper.authorizer.current() or Login(url=subject.url)
     refusal = await _refusal(subject, client)
+    known: OAuthClientInformationFull | None = None
     if person is None:
         provider = flows.by_client(subject)
     else:
@@ -107,7 +109,11 @@ async def log_in(
                 update={"registered": kept.registered, "account": secrets.token_hex(8)}
             )
         )
-    raise NotAuthorizedError(f"nobody logged in within {PERSON_S / 60:g} minutes")
+    what = f"nobody logged in within {PERSON_S / 60:g} minutes"
+    if known is not None:
+        forget = f"orchestrator logout {shlex.quote(subject.name)}"
+        what += f". If its page did not know the client, run: {forget}"
+    raise NotAuthorizedError(what)
 
 
 @dataclass(frozen=True, slots=True)

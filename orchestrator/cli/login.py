@@ -112,7 +112,9 @@ async def _line() -> str:
     if sys.platform != "win32":
         with suppress(OSError, ValueError):  # a file, or no descriptor: neither lets us wait
             await anyio.wait_readable(sys.stdin)
-    return sys.stdin.readline()
+    with suppress(OSError, ValueError):  # a terminal that is gone, or what is no text
+        return sys.stdin.readline()
+    return ""
 
 
 def logout(options: argparse.Namespace) -> int:

@@ -290,7 +290,15 @@ async def test_nobody_is_waited_for_for_ever(
 
     monkeypatch.setattr(login_module, "PERSON_S", 0.2)
     async with World().open() as world:
-        assert "nobody logged in within" in await failure(world.subject(), tmp_path, Absent())
+        said = await failure(world.subject(), tmp_path / "new", Absent())
+        assert said.startswith("nobody logged in within")
+        assert "logout" not in said  # the client has just been registered
+        world.denies = "access_denied"
+        with monkeypatch.context() as patient:
+            patient.setattr(login_module, "PERSON_S", 60)
+            await failure(world.subject(), tmp_path)
+        said = await failure(world.subject(), tmp_path, Absent())
+        assert said.endswith("If its page did not know the client, run: orchestrator logout it")
 
 
 async def test_a_login_that_cannot_be_kept_is_an_error(tmp_path: Path) -> None:

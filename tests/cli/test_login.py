@@ -208,9 +208,17 @@ def test_a_pasted_url(world: Running, monkeypatch: pytest.MonkeyPatch) -> None:
         assert world.run("login", "--no-browser") == 0
 
 
-@pytest.mark.parametrize("stdin", [None, io.StringIO(), io.StringIO("hello\n")])
+@pytest.mark.parametrize(
+    "stdin",
+    [
+        None,
+        io.StringIO(),
+        io.StringIO("hello\n"),
+        io.TextIOWrapper(io.BytesIO(b"\xff\n"), encoding="utf-8"),
+    ],
+)
 def test_nothing_that_helps_is_pasted(
-    world: Running, capsys: Capture, monkeypatch: pytest.MonkeyPatch, stdin: io.StringIO | None
+    world: Running, capsys: Capture, monkeypatch: pytest.MonkeyPatch, stdin: io.TextIOBase | None
 ) -> None:
     monkeypatch.setattr("sys.stdin", stdin)
     assert world.run("login", "--no-browser") == 1
