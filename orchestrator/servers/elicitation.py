@@ -7,6 +7,8 @@ asked; everything else is declined.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -15,14 +17,16 @@ from mcp.client.session import ClientRequestContext, ClientSession, ElicitationF
 from mcp.shared.dispatcher import ProgressFnT
 from pydantic import TypeAdapter
 
-from orchestrator.calls.call import Attempt, Elicit
-from orchestrator.documents.text import quoted
+from orchestrator.calls.call import Attempt, Call, Elicit
+from orchestrator.documents.text import alternatives, quoted
 from orchestrator.errors import CallError
 from orchestrator.schema.defaults import with_defaults
 from orchestrator.servers.config import Server
 
 logger = logging.getLogger("orchestrator")
 
+# Of calls that were cancelled, whose servers may go on with them.
+MAX_GIVEN_UP = 8
 # As many as the SDKs allow.
 MAX_ROUNDS = 10
 # Before a call is repeated whose server asked nothing; doubled from round to round.
@@ -37,18 +41,35 @@ _RESULTS: dict[type[Any], TypeAdapter[Any]] = {
 
 
 class Elicitor:
-    """Answers what a server asks in its sessions: with its defaults, by a person, or not at all.
+    """Answers what a server asks in a session: with its defaults, by a person, or not at all.
+
+    Requests before protocol 2026-07-28 do not say which call they are about. There is one at a time
+    as far as we know; but a server may go on with one that we have given up, and ask for that.
 
     Attributes:
         server: The server.
-        elicit: Asks a person for the call that is under way; there is one at a time, as requests
-            before protocol 2026-07-28 do not say which call they are about.
     """
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self._by_person = server.elicitation == "ask"
-        self.elicit: Elicit | None = None
+        self._calls: dict[Attempt, str] = {}  # those under way, and their tasks
+        self._given_up: dict[str, None] = {}  # the tasks of the last that were cancelled
+
+    @contextmanager
+    def under_way(self, call: Call, attempt: Attempt) -> Iterator[None]:
+        """The server may ask in the block, for this call."""
+        self._calls[attempt] = call.where
+        try:
+            yield
+        except anyio.get_cancelled_exc_class():
+            self._given_up.pop(call.where, None)
+            self._given_up[call.where] = None
+            if len(self._given_up) > MAX_GIVEN_UP:
+                del self._given_up[next(iter(self._given_up))]
+            raise
+        finally:
+            del self._calls[attempt]
 
     @property
     def callback(self) -> ElicitationFnT | None:
@@ -61,9 +82,21 @@ class Elicitor:
             context: ClientRequestContext, params: types.ElicitRequestParams
         ) -> types.ElicitResult:
             del context
-            return await self.answer(params, self.elicit)
+            if self._by_person and not self._calls:
+                return _declined(params, self.server, "no call of it is under way")
+            return await self.answer(params, self._elicit())
 
         return None if self.server.elicitation == "none" else answered
+
+    def _elicit(self) -> Elicit | None:
+        """Asks a person for the call that the server asks for, or says which ones that may be."""
+        asking = [(attempt.elicit, where) for attempt, where in self._calls.items()]
+        elicit, where = next((each for each in reversed(asking) if each[0]), (None, ""))
+        names = list(dict.fromkeys([where, *self._calls.values(), *self._given_up]))
+        if elicit is None or len(names) == 1:
+            return elicit
+        one_of = f"(It does not say for which task: it may be {alternatives(map(quoted, names))}.)"
+        return lambda message, schema: elicit(f"{message} {one_of}", schema)
 
     async def answer(
         self, asked: types.ElicitRequestParams, elicit: Elicit | None
@@ -119,7 +152,7 @@ async def answered(
         CallError: A `protocol_error`: the server asks what is not answered, or does not stop.
         MCPError: As `ClientSession.send_request`, and whatever else that raises.
     """
-    server, elicitor.elicit = elicitor.server, attempt.elicit
+    server = elicitor.server
     for number in range(MAX_ROUNDS):
         adapter = _RESULTS[type(request)]
         result = await session.send_request(request, adapter, progress_callback=progress)

@@ -39,6 +39,17 @@ class Requester:
             CallError: It cannot be made, or the server asks what is not answered.
             MCPError: As `ClientSession.send_request`, and whatever else that raises.
         """
+        with self._elicitor.under_way(call, attempt):
+            return await self._result(call, attempt, delivery, progress, tool)
+
+    async def _result(
+        self,
+        call: Call,
+        attempt: Attempt,
+        delivery: Delivery,
+        progress: ProgressFnT | None,
+        tool: Tool | None,
+    ) -> Sent:
         if (left := Handle.left_of(attempt, call)) is not None:
             return await self._followed(left, attempt)
         asks = self._elicitor.server.elicitation == "ask"

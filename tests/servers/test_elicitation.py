@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 import orchestrator.servers.elicitation as elicitation
 from orchestrator import CallError, Orchestrator, Server
+from orchestrator.calls.call import Attempt, Call
 from orchestrator.engine.question import Question, Reply
 from orchestrator.journal.answers import answer as keep
 from orchestrator.journal.answers import open_questions
@@ -247,3 +248,83 @@ async def test_a_call_that_is_cancelled_while_a_person_is_asked_ends() -> None:
             group.start_soon(cancel)
             result = await run.execute()
     assert result["t0"].status == "cancelled"
+
+
+def late() -> MCPServer:
+    """A server that goes on with a call of `slow` when it was cancelled, and asks in the next."""
+    server = MCPServer("late")
+    given_up = anyio.Event()
+
+    @server.tool()
+    async def slow() -> str:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            given_up.set()
+        raise AssertionError
+
+    @server.tool()
+    async def following(context: Context) -> str:
+        """Asks while it works, and nobody knows whether for itself."""
+        await given_up.wait()
+        return (await context.elicit("Who is it?", Form)).action
+
+    return server
+
+
+async def test_a_question_after_a_call_that_was_given_up_names_all_that_it_may_be_about() -> None:
+    asked: list[Question] = []
+
+    def answer(question: Question) -> Any:
+        asked.append(question)
+        return FILLED
+
+    server = Server(target=late(), protocol="legacy", elicitation="ask", sessions=1)
+    tasks = [
+        {"id": "slow", "tool": "it:slow", "timeout_s": 0.05},
+        {"id": "next", "tool": "it:following", "depends_on": ["slow"], "run_if": "all_done"},
+    ]
+    async with Orchestrator({"it": server}, answer=answer) as orchestrator:
+        result = await orchestrator.run({"tasks": tasks})
+        assert (result["slow"].status, result["next"].output) == ("error", "accept")
+        [question] = asked
+        assert question.message == (
+            'it asks: Who is it? (It does not say for which task: it may be "next" or "slow".)'
+        )
+        again = await orchestrator.run({"tasks": [{"id": "slow", "tool": "it:following"}]})
+    assert again.status == "success"
+    assert asked[1].message == "it asks: Who is it?"  # only a task of this name may be meant
+
+
+async def test_nobody_is_asked_while_no_call_is_under_way(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    elicitor = Elicitor(Server(name="it", elicitation="ask"))
+    asked: list[str] = []
+
+    async def elicit(message: str, schema: Any) -> tuple[Any, bool]:
+        asked.append(message)
+        assert schema is not None
+        return FILLED, False
+
+    answered: Any = elicitor.callback
+    nothing = None
+    params = form().params
+    for number in range(20):
+        attempt = Attempt()
+        attempt.elicit = elicit
+        with anyio.CancelScope() as scope:
+            with elicitor.under_way(Call(f"t{number}", "it", "tool", {}), attempt):
+                scope.cancel()
+                await anyio.lowlevel.checkpoint()
+    assert (await answered(nothing, params)).action == "decline"
+    assert caplog.messages == ['declined "Sure?" of server "it": no call of it is under way']
+    with elicitor.under_way(Call("last", "it", "tool", {}), Attempt()):
+        assert (await answered(nothing, params)).action == "decline"  # it can ask nobody
+        attempt = Attempt()
+        attempt.elicit = elicit
+        with elicitor.under_way(Call("other", "it", "tool", {}, item=3), attempt):
+            assert (await answered(nothing, params)).action == "accept"
+    [message] = asked
+    assert 'it may be "other[3]", "last", "t12"' in message
+    assert '"t11"' not in message
