@@ -1,4 +1,7 @@
-"""One run of a workflow: what it is given, what it reports, and its result."""
+"""One run of a workflow: what it is given, what it reports, and its result.
+
+A few lines longer than other files: this is what everybody who has a run calls.
+"""
 
 from __future__ import annotations
 

@@ -120,9 +120,10 @@ class Spending:
                 left_s = min(most_s, 2 * most_s - (now_s - began_s))
                 yield left_s, level._cleanup._over("minutes", minutes)
 
-    def end_run(self, stop: Stop) -> None:
-        """End the run as a whole, all `finally` included."""
-        self.outermost._spender().end_all(stop)
+    def end_run_after(self, stop: Stop | None) -> None:
+        """End the run as a whole, all `finally` included, if a budget has ended one of these."""
+        if stop is not None and stop.reason == "budget":
+            self.outermost._spender().end_all(stop)
 
     @property
     def outermost(self) -> Spending:

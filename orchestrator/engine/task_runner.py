@@ -110,10 +110,9 @@ class TaskRunner:
     def _note_question(self, call: Call) -> None:
         """A call waits for an answer: what does not need it goes on."""
         task = call.task[len(self.emitter.within) :]
-        if self._passing is not None:
-            self._passing.go_past(task)
-        if self.growing is not None:
-            self.growing.go_past(task)
+        for each in (self._passing, self.growing):
+            if each is not None:
+                each.go_past(task)
         if (drain := self.shared.settings.drain) is not None:
             drain.check()
         if (job := self._jobs.get(task)) is not None and job.more is not None:
@@ -193,8 +192,7 @@ class TaskRunner:
             self.phase.end(self._end_of_all)
         if await self.phase.run(self._follow(plan, lambda *_: None)):
             self.note_end()
-        if self.phase.stop is not None and self.phase.stop.reason == "budget":
-            self.shared.spending.end_run(self.phase.stop)
+        self.shared.spending.end_run_after(self.phase.stop)
 
     def _start(self, tasks: Starter, task_id: str, then: Then) -> None:
         if self.phase.stop is not None:
