@@ -41,6 +41,7 @@ from orchestrator.journal.location import Location
 from orchestrator.journal.orders import Order, Submitted
 from orchestrator.journal.part import PartRecorder
 from orchestrator.journal.recorder import Unknown
+from orchestrator.journal.schedules import Schedule
 from orchestrator.journal.statistics import known_estimates
 from orchestrator.owner import Held
 from orchestrator.preflight import WorkflowSource, check_online
@@ -243,6 +244,24 @@ class Runs(Inspector):
         servers = tuple(request.workflow.plan.servers)
         order = replace(order or Order(), servers=servers)
         return await self._kept_in().queue(record_of(request, self._pool), self.hiding, order)
+
+    async def schedule(
+        self,
+        when: Schedule,
+        workflow: WorkflowSource,
+        inputs: Inputs = None,
+        **options: Unpack[RunOptions],
+    ) -> None:
+        """Have workers submit a workflow whenever a schedule says so; takes else what `queue` does.
+
+        Raises:
+            WorkflowError: As for `run`, of what is known without the servers.
+            JournalError: It cannot be kept.
+        """
+        request = self._request(workflow, inputs, options)
+        order = replace(when.order, servers=tuple(request.workflow.plan.servers))
+        record = record_of(request, self._pool)
+        await self._kept_in().schedule(replace(when, order=order), record, self.hiding)
 
     def _kept_in(self) -> Journal:
         if self._journal is None:

@@ -112,7 +112,7 @@ class Server:
         with self._connected(database) as db:
             if db.execute("select to_regclass('orchestrator.run')").fetchone() != (None,):
                 db.execute("set search_path to orchestrator")
-                db.execute("truncate run, record, memo, carrier, queued")
+                db.execute("truncate run, record, memo, carrier, queued, schedule")
 
     def url_over_tcp(self, database: str) -> str:
         """The URL of a database, with a password."""

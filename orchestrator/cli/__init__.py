@@ -26,6 +26,7 @@ MODULES = {
     **dict.fromkeys(("servers", "resources", "prompts"), "server_lists"),
     **dict.fromkeys(("show", "resume", "retry", "fork", "cancel"), "journal"),
     **dict.fromkeys(("submit", "worker"), "cluster"),
+    **dict.fromkeys(("schedule", "schedules"), "schedules"),
     **dict.fromkeys(("up", "down"), "pool"),
     **dict.fromkeys(("login", "logout"), "login"),
     "answer": "asking",

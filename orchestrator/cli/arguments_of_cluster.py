@@ -50,6 +50,37 @@ OF_CLUSTER: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
             "--json": flag("with --wait: print the result document"),
         },
     ),
+    "schedule": (
+        "have workers run a workflow again and again",
+        "Each time is one run, over all workers. The workflow and its inputs are those of now. A "
+        "schedule of the same name is changed.",
+        "file values --cron --zone --name --catch-up --priority --max-runs --needs --servers "
+        "--no-pool --env-file --no-lock --input --inputs --schedule --max-concurrency --journal",
+        {
+            **ORDERS,
+            "--cron": {
+                "required": True,
+                "metavar": "EXPR",
+                "help": "when: minute hour day month weekday, such as '0 3 * * *', or @daily",
+            },
+            "--zone": {
+                "default": "UTC",
+                "metavar": "ZONE",
+                "help": "the time zone, such as Europe/Berlin (default: UTC)",
+            },
+            "--name": {"metavar": "NAME", "help": "its name (default: that of the workflow)"},
+            "--catch-up": flag("make up for the last time that passed while no worker was there"),
+        },
+    ),
+    "schedules": (
+        "list the schedules, or remove one",
+        "With when each is next, its last run, and how many times passed without a worker.",
+        "--remove --servers --env-file --journal --json",
+        {
+            "--remove": {"metavar": "NAME", "help": "remove this one; its runs stay"},
+            "--json": flag("print the schedules as JSON"),
+        },
+    ),
     "worker": (
         "carry the runs that were submitted to a database",
         "Takes over those of workers that are gone. Ctrl-C or SIGTERM lets the calls end that are "

@@ -51,12 +51,12 @@ def run_on(options: argparse.Namespace) -> int:
     """`orchestrator run --on`."""
     check_on(options)
     options.journal, options.order = options.on, Order()
-    return follow(options, *_asked(options))
+    return follow(options, *asked(options))
 
 
 def submit(options: argparse.Namespace) -> int:
     """`orchestrator submit`."""
-    workflow, inputs, engine = _asked(options)
+    workflow, inputs, engine = asked(options)
     if options.wait:
         options.order = _order(options)
         options.quiet, options.max_run_mb = True, MAX_RUN_MB
@@ -82,7 +82,7 @@ def _order(options: argparse.Namespace) -> Order:
     return Order(options.key, options.priority, options.due, options.max_runs, labels)
 
 
-def _asked(options: argparse.Namespace) -> tuple[Workflow, dict[str, Any], Orchestrator]:
+def asked(options: argparse.Namespace) -> tuple[Workflow, dict[str, Any], Orchestrator]:
     """The workflow, its inputs, and what submits it."""
     from orchestrator.cli.values import inputs_of
 
@@ -91,14 +91,19 @@ def _asked(options: argparse.Namespace) -> tuple[Workflow, dict[str, Any], Orche
     return workflow, inputs, _engine(options, servers_for(options, workflow))[0]
 
 
+def lacking(what: str, error: ImportError) -> JournalError:
+    """What an import that failed means."""
+    fix = "pip install 'mcp-orchestrator[cluster]'"
+    return JournalError(f"{what} needs more packages ({error}): {fix}")
+
+
 def worker(options: argparse.Namespace) -> int:
     """`orchestrator worker`."""
     engine, journal = _engine(options, read_servers(options))
     try:
         from orchestrator.cluster.dispatch import DbosDispatch
     except ImportError as error:
-        fix = "pip install 'mcp-orchestrator[cluster]'"
-        raise JournalError(f"a worker needs more packages ({error}): {fix}") from None
+        raise lacking("a worker", error) from None
     from orchestrator.cluster.worker import Worker
 
     address = journal.location

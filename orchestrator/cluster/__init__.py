@@ -7,10 +7,11 @@ its id. Nothing else imports DBOS.
   are gone; `lookout` finds what there is to do.
 - `offers` is what workers offer, `release` chooses which runs are handed out now and to whom, and
   `waiting` says why one waits.
+- `firing` submits what schedules say, whose times `cron` has.
 - `dispatch` is the queue, DBOS on PostgreSQL.
 - `turns` has one worker at a time do what is to be done once for all of them.
 """
 
 from __future__ import annotations
 
-__all__ = ["dispatch", "lookout", "turns", "waiting", "worker"]
+__all__ = ["cron", "dispatch", "lookout", "turns", "waiting", "worker"]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from orchestrator.cluster import offers as offering
 from orchestrator.cluster import release, turns
 from orchestrator.cluster.dispatch import ASIDE, Dispatch
+from orchestrator.cluster.firing import fire
 from orchestrator.cluster.offers import WORKER, Offer
 from orchestrator.errors import JournalError
 from orchestrator.journal import history
@@ -76,6 +77,7 @@ class Lookout:
             self._dispatch.put_again(run, release.queue_for(db, run, +others) or ASIDE)
 
     def _look_for_all(self, db: Database) -> None:
+        fire(db, self._tell)
         offers = offering.offers(db)
         for each in release.release(db, offers):
             self._dispatch.put(*each)

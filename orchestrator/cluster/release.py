@@ -58,7 +58,7 @@ def release(db: Database, offers: Mapping[Offer, int]) -> list[Released]:
     """
     if not offers:
         return []
-    with _alone(db):
+    with alone(db):
         db.execute(_BEGUN)
         under_way = Counter(dict(db.execute(_UNDER_WAY).fetchall()))
         under_way.update(dict(db.execute(_AHEAD.format(*["workflow"] * 2)).fetchall()))
@@ -124,7 +124,7 @@ def queue_for(db: Database, run: str, offers: Mapping[Offer, int]) -> str | None
 
 
 @contextmanager
-def _alone(db: Database) -> Iterator[None]:
+def alone(db: Database) -> Iterator[None]:
     """A transaction in which no other process releases runs."""
     db.execute("begin")
     db.execute("select pg_advisory_xact_lock(?::bigint)", (_LOCK,))

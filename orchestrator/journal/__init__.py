@@ -14,7 +14,8 @@ writes.
 - `glance` is what a run has come to so far, without what may be large; `live` what it does now, for
   those who watch it; `following` makes events of both.
 - `hiding` keeps secrets out of the file: it has their names, and gets them back.
-- `orders` is what is asked of the queue for a run that is submitted.
+- `orders` is what is asked of the queue for a run that is submitted; `schedules` has workflows that
+  are submitted again and again.
 - `answers` answers the questions of a run that another process carries, or none; `memo` has answers
   of calls for other runs.
 - `writer` is the thread that writes, many records in each commit.
@@ -44,6 +45,7 @@ __all__ = [
     "parts",
     "recorder",
     "records",
+    "schedules",
     "statistics",
     "store",
     "totals",

@@ -17,7 +17,7 @@ from anyio import CancelScope, to_thread
 
 from orchestrator.documents.encode import to_json
 from orchestrator.errors import DamagedError, JournalError
-from orchestrator.journal import orders
+from orchestrator.journal import orders, schedules
 from orchestrator.journal.file_store import set_aside
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import (
@@ -45,6 +45,7 @@ from orchestrator.journal.part import Known, Part, PartRecorder, is_over, record
 from orchestrator.journal.parts import records_without_parts
 from orchestrator.journal.recorder import RunRecorder, Unknown
 from orchestrator.journal.records import Key, Record
+from orchestrator.journal.schedules import Schedule
 from orchestrator.journal.store import Claim, Database
 from orchestrator.journal.writer import Lease, OnCommit, Writer
 
@@ -262,6 +263,14 @@ class Journal:
         about = record.id, record.name, QUEUED, record.kind, record.origin
         row = (*about, 0, -1, time.time(), record.request(hiding, outputs=self._outputs))
         return await orders.keep(self._open_writer(), row, order)
+
+    async def schedule(self, schedule: Schedule, record: RunRecord, hiding: Hiding) -> None:
+        """Keep a schedule, whose runs are asked for as this one. Raises `JournalError`."""
+        if isinstance(self.location, Path):
+            raise JournalError("a schedule needs a journal in PostgreSQL")
+        request = record.request(hiding, outputs=self._outputs)
+        put = lambda db: schedules.put(db, schedule, request)  # noqa: E731
+        await to_thread.run_sync(self._open_writer().session.call, put)
 
     async def resume(
         self, run: str, unknown: Unknown, hiding: Hiding | None = None, *, to_end: bool = False

@@ -87,6 +87,16 @@ class Submitted(NamedTuple):
     is_new: bool = True
 
 
+def put_once(db: Database, row: tuple[Any, ...], order: Order) -> str:
+    """Insert a run, or none if another one has its key; the id of the one that has it."""
+    query = "select run from queued where key=?"
+    if (found := db.execute(query, (order.key,)).fetchone()) is not None:
+        return str(found[0])
+    db.execute(NEW, row)
+    db.execute(_INSERT, order.row(row[0], row[1]))
+    return str(row[0])
+
+
 async def keep(writer: Writer, row: tuple[Any, ...], order: Order) -> Submitted:
     """Keep a run for a worker to begin, or none if another one has its key.
 

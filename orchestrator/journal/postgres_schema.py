@@ -12,7 +12,7 @@ from orchestrator.errors import JournalError
 from orchestrator.journal.location import Address
 
 SCHEMA = "orchestrator"
-VERSION = 2
+VERSION = 3
 _LOCK = 0x4F524348  # "ORCH": one process at a time brings a database up to date
 
 # Texts are compared by their bytes, as in SQLite.
@@ -107,7 +107,26 @@ create index queued_ahead on queued(queue) where queue is not null and not begun
 create index run_under_way on run(workflow) where status = 'running';
 insert into queued(run, workflow) select id, workflow from run where status = 'queued';
 """
-_MIGRATIONS: Mapping[int, str] = {1: _TABLES, 2: _QUEUED}
+_SCHEDULE = """
+create table schedule(
+    name text collate "C" primary key,
+    workflow text not null,
+    cron text not null,
+    zone text not null,
+    catch_up boolean not null,
+    priority integer not null,
+    max_runs integer,
+    labels text not null,
+    servers text not null,
+    request text not null,
+    next double precision not null,
+    last double precision,
+    run text,
+    missed integer not null default 0
+);
+create index schedule_by_next on schedule(next);
+"""
+_MIGRATIONS: Mapping[int, str] = {1: _TABLES, 2: _QUEUED, 3: _SCHEDULE}
 
 
 def version_of(address: Address, raw: psycopg.Connection[tuple[Any, ...]]) -> int:

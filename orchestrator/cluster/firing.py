@@ -1,0 +1,64 @@
+"""Makes a run of each schedule whose time has come, exactly one for each time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+from orchestrator.cluster.cron import GRACE_S, MOST_MISSED, Cron
+from orchestrator.cluster.release import alone
+from orchestrator.documents.encode import to_json
+from orchestrator.documents.text import counted, quoted
+from orchestrator.journal import schedules
+from orchestrator.journal.history import QUEUED
+from orchestrator.journal.orders import put_once
+from orchestrator.journal.schedules import Schedule
+from orchestrator.journal.store import Database
+from orchestrator.run_request import new_settings
+
+_DUE = f"{schedules.SELECT} where next <= now_s()"
+_REQUEST = "select request, now_s() from schedule where name=?"
+_NOTE = """update schedule set next=?, last=coalesce(?, last), run=coalesce(?, run),
+missed=missed+? where name=?"""
+
+
+def fire(db: Database, tell: Callable[[str], None]) -> None:
+    """Submit what is due, and tell of times that passed while no worker was connected."""
+    if not db.execute(f"select exists({_DUE})").fetchone()[0]:
+        return
+    with alone(db):
+        for row in db.execute(_DUE).fetchall():
+            if said := _fire(db, schedules.of_row(row)):
+                tell(said)
+
+
+def _fire(db: Database, schedule: Schedule) -> str:
+    """Submit one run, unless its time is long over; what is to be said of it."""
+    request, now_s = db.execute(_REQUEST, (schedule.name,)).fetchone()
+    cron = Cron(schedule.cron, schedule.zone)
+    last, next_s, times = cron.passed(schedule.next, now_s)
+    fires = schedule.catch_up or now_s - last <= GRACE_S
+    missed, run = times - 1 if fires else times, None
+    if fires:
+        key = f"schedule {schedule.name} {cron.at(last)}"
+        run = _submit(db, replace(schedule, order=replace(schedule.order, key=key)), request, now_s)
+    db.execute(_NOTE, (next_s, last if fires else None, run, missed, schedule.name))
+    if not missed:
+        return ""
+    number = f"{MOST_MISSED:,} times or more" if times == MOST_MISSED else counted(missed, "time")
+    then = (
+        f"the run of {cron.at(last)} is made up for" if fires else f"the next is {cron.at(next_s)}"
+    )
+    return (
+        f"schedule {quoted(schedule.name)}: {number} passed while no worker was connected; {then}"
+    )
+
+
+def _submit(db: Database, schedule: Schedule, request: str, now_s: float) -> str:
+    settings = new_settings()
+    document = json.loads(request)
+    document["settings"]["started_at"] = settings.started_at
+    about = settings.run_id, schedule.workflow, QUEUED, "run", None
+    row = (*about, 0, -1, now_s, to_json(document))
+    return put_once(db, row, schedule.order)

@@ -1,0 +1,76 @@
+"""Cron expressions: what they say, and what is wrong with them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from orchestrator import JournalError
+from orchestrator.cluster import cron
+from orchestrator.cluster.cron import Cron
+
+
+def s(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("text", "after", "expected"),
+    [
+        ("0 3 * * *", "2026-01-31T03:00", "2026-02-01T03:00:00+00:00"),
+        ("*/15 9-17 * * mon-fri", "2026-01-30T17:50", "2026-02-02T09:00:00+00:00"),
+        ("0 0 29 2 *", "2026-01-01T00:00", "2028-02-29T00:00:00+00:00"),
+        ("@daily", "2026-01-31T03:00", "2026-02-01T00:00:00+00:00"),
+        ("0 12 * mar thu", "2026-03-20T00:00", "2026-03-26T12:00:00+00:00"),
+    ],
+)
+def test_the_next_time(text: str, after: str, expected: str) -> None:
+    found = Cron(text)
+    assert found.at(found.next(s(after))) == expected
+
+
+def test_the_clock_of_the_zone_counts_also_when_it_is_changed() -> None:
+    found = Cron("30 2 * * *", "Europe/Berlin")
+    moment = s("2026-03-27T12:00")
+    times = []
+    for _ in range(3):
+        moment = found.next(moment)
+        times.append(found.at(moment))
+    assert times[0] == "2026-03-28T02:30:00+01:00"
+    assert times[2] == "2026-03-30T02:30:00+02:00"
+    assert times[1].startswith("2026-03-29T0")  # there is no 2:30 on that day
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "expected"),
+    [
+        ("0 3 * *", "UTC", "expected 5 fields (minute hour day month weekday), got 4"),
+        ("0 0 3 * * *", "UTC", "got 6"),
+        (
+            "61 * * * *",
+            "UTC",
+            'minute "61" is none of *, N, N-M, */N and lists of these within 0-59',
+        ),
+        ("0 3 * * fryday", "UTC", 'weekday "fryday" is none of'),
+        ("0 R * * *", "UTC", 'hour "R" is none of'),
+        ("*/0 * * * *", "UTC", 'minute "*/0" is none of'),
+        ("0 0 31 2 *", "UTC", "no such day ever comes"),
+        ("@dayly", "UTC", 'unknown cron expression "@dayly". Did you mean "@daily"'),
+        ("@reboot", "UTC", "(there are @hourly, "),
+        ("0 3 * * *", "Europe/Berlyn", 'zone "Europe/Berlyn". Did you mean "Europe/Berlin"'),
+        ("0 3 * * *", "/etc", 'unknown time zone "/etc"'),
+    ],
+)
+def test_what_is_wrong_is_said(text: str, zone: str, expected: str) -> None:
+    with pytest.raises(JournalError) as raised:
+        Cron(text, zone)
+    assert expected in str(raised.value)
+
+
+def test_times_that_have_passed_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, due = Cron("0 * * * *"), s("2026-01-31T03:00")
+    assert found.passed(due, due + 1) == (due, due + 3600, 1)
+    assert found.passed(due, due + 7300) == (due + 7200, due + 10_800, 3)
+    monkeypatch.setattr(cron, "MOST_MISSED", 5)
+    assert found.passed(due, due + 36_001) == (due + 36_000, due + 39_600, 5)

@@ -1,0 +1,99 @@
+"""Schedules: each time is one run, over all workers, and what passed without them is told."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from orchestrator import JournalError, Orchestrator, Order
+from orchestrator.cluster.firing import fire
+from orchestrator.journal import schedules
+from orchestrator.journal.history import reading, runs
+from orchestrator.journal.location import Address, store_of
+from orchestrator.journal.schedules import Schedule
+from tests.journals import ask
+
+pytestmark = pytest.mark.anyio
+HOUR = 3600.0
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """A database is the same for all event loops."""
+    return "asyncio"
+
+
+@pytest.fixture
+async def make(database: Address) -> Any:
+    async def make(*, ago_s: float, catch_up: bool = False) -> None:
+        flow = {"name": "w", "inputs": {"n": {}}, "tasks": [{"id": "a", "value": "$INPUT.n"}]}
+        async with Orchestrator({}, journal=database) as engine:
+            order = Order(priority=3, max_runs=1)
+            schedule = Schedule("hourly", "w", "@hourly", "UTC", catch_up, order, 0.0)
+            await engine.schedule(schedule, flow, {"n": 7})
+        ((now_s,),) = ask(database, "select now_s()")
+        due_s = now_s // HOUR * HOUR - ago_s
+        ask(database, f"update schedule set next={due_s}")
+
+    return make
+
+
+def fired(database: Address) -> list[str]:
+    told: list[str] = []
+    with reading(database) as db:
+        fire(db, told.append)
+    return told
+
+
+async def test_each_time_is_one_run_however_many_workers_look(
+    database: Address, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.cluster.firing.GRACE_S", 2 * HOUR)
+    await make(ago_s=0.0)
+    threads = [threading.Thread(target=fired, args=[database]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (run,) = runs(database)
+    assert (run.workflow, run.status) == ("w", "queued")
+    ((key, priority, max_runs),) = ask(database, "select key, priority, max_runs from queued")
+    assert key.startswith("schedule hourly 20")
+    assert (priority, max_runs) == (3, 1)
+    (known,) = schedules.known(database)
+    assert (known.run, known.missed) == (run.id, 0)
+    assert known.last is not None
+    assert known.next == known.last + HOUR
+    ask(database, f"update schedule set next={known.last}")  # as a backup would
+    assert fired(database) == []
+    assert len(runs(database)) == 1
+    async with Orchestrator({}, journal=database) as engine, engine.resume(run.id) as carried:
+        result = await carried.execute()
+    assert result.output == {"a": 7}
+
+
+@pytest.mark.parametrize(("catch_up", "runs_made"), [(False, 0), (True, 1)])
+async def test_times_that_passed_without_a_worker_are_told_and_the_last_may_be_made_up_for(
+    catch_up: bool, runs_made: int, database: Address, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.cluster.firing.GRACE_S", 0.0)
+    await make(ago_s=2 * HOUR, catch_up=catch_up)
+    (said,) = fired(database)
+    assert len(runs(database)) == runs_made
+    missed = 3 - runs_made
+    assert said.startswith(f'schedule "hourly": {missed} times passed while no worker was connect')
+    assert ("is made up for" if catch_up else "the next is 20") in said
+    (known,) = schedules.known(database)
+    assert known.missed == missed
+    assert fired(database) == []
+
+
+async def test_a_schedule_that_is_not_there_cannot_be_removed(database: Address, make: Any) -> None:
+    await make(ago_s=0.0)
+    session = store_of(database).session()
+    with pytest.raises(JournalError, match='unknown schedule "hourli"'):
+        session.call(lambda db: schedules.remove(db, "hourli"))
+    session.call(lambda db: schedules.remove(db, "hourly"))
+    assert schedules.known(database) == []
