@@ -17,6 +17,7 @@ from anyio import to_thread
 from orchestrator.cli.history import configured, path_of
 from orchestrator.cli.tool_sources import servers_if_any
 from orchestrator.cli.values import values_of
+from orchestrator.cluster.waiting import is_submitted
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import cut, name_of, quoted, visible
 from orchestrator.engine.question import Question, Reply
@@ -238,13 +239,15 @@ def answer(options: argparse.Namespace) -> int:
     then = f'"orchestrator resume {run.id}" goes on'
     if run.status == history.RUNNING:
         then = "the process that carries the run goes on"
+    elif is_submitted(path, run.id):
+        then = "a worker goes on with the run"
     done = "refused" if options.no else "answered"
     print(f"{which} {done}{more}; {then}", file=sys.stderr)
     return 0
 
 
-def waiting(run: str, questions: Sequence[Question], *, kept: bool) -> str:
-    """What to do about the questions of a paused run."""
+def waiting(run: str, questions: Sequence[Question], *, kept: bool, by_worker: bool = False) -> str:
+    """What to do about the questions of a paused run, which a worker may go on with."""
     lines = [f"run {run} waits for answers:"]
     for question in questions[:MAX_QUESTIONS]:
         item = "" if question.item is None else f" --item {question.item}"
@@ -256,7 +259,9 @@ def waiting(run: str, questions: Sequence[Question], *, kept: bool) -> str:
             lines.append(f"    orchestrator answer {run} {shlex.quote(question.task)}{item}{how}")
     if (more := len(questions) - MAX_QUESTIONS) > 0:
         lines.append(f"  and {more:,} more (--json has all)")
-    if kept:
+    if by_worker:
+        lines.append("then a worker goes on with it")
+    elif kept:
         lines.append(f"then: orchestrator resume {run}")
     else:
         lines.append("it is not kept (--no-journal), so it cannot go on: use --wait, or a terminal")

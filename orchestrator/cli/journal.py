@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.cli import FAILED, WRONG
 from orchestrator.cli.diagnostics import complain, tell
 from orchestrator.cli.history import configured, path_of, size_of
-from orchestrator.cli.kept_run import named_run
+from orchestrator.cli.kept_run import NamedRun, named_run
 from orchestrator.cli.pool import pool_of
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import lock_of, servers_for
-from orchestrator.cluster.waiting import why
+from orchestrator.cluster.waiting import is_submitted, why
 from orchestrator.documents.text import counted
 from orchestrator.errors import UnknownTaskError, WorkflowError
 from orchestrator.journal import history
-from orchestrator.journal.history import INTERRUPTED, RUNNING, KnownRun
+from orchestrator.journal.history import INTERRUPTED, RUNNING
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept import (
     KeptDocuments,
@@ -93,7 +93,7 @@ def show(options: argparse.Namespace) -> int:
         waits = why(named.journal, run).text
         document |= {"waits": waits} if waits else {}
         write_json(document | {"items_settled": kept.records.items_under_way()})
-        _tell_how(run, asked, waits)
+        _tell_how(named, asked, waits)
         return 0
     document = kept.result | {"tasks": tasks}
     if options.json or not planned(kept.request):  # a plan that was lost before its first task
@@ -103,18 +103,20 @@ def show(options: argparse.Namespace) -> int:
 
     write_json(document["output"])
     print_result(named.result, named.workflow)
-    _tell_how(run, kept.records.questions())
+    _tell_how(named, kept.records.questions())
     return 0
 
 
-def _tell_how(run: KnownRun, asked: list[Question], waits: str = "") -> None:
+def _tell_how(named: NamedRun, asked: list[Question], waits: str = "") -> None:
     """Say how to go on with a run that has not ended."""
+    run = named.run
     if waits:
         complain(f"it waits: {waits}")
     if asked:
         from orchestrator.cli.asking import waiting
 
-        print(waiting(run.id, asked, kept=True), file=sys.stderr)
+        by_worker = is_submitted(named.journal, run.id)
+        print(waiting(run.id, asked, kept=True, by_worker=by_worker), file=sys.stderr)
     elif run.status == INTERRUPTED:
         complain(f'no process carries this run: "orchestrator resume {run.id}" goes on with it')
 

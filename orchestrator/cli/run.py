@@ -208,7 +208,9 @@ class CancellableRun:
             return exit_code(self.ending.signal)
         complete = written and not run.not_kept and not self.orchestrator.missed
         if result.status == "paused":
-            complain(waiting(result.run_id, result.questions, kept=run.is_kept))
+            by_worker = isinstance(run, Elsewhere)
+            asked = result.run_id, result.questions
+            complain(waiting(*asked, kept=run.is_kept, by_worker=by_worker))
             return WAITING if complete else FAILED
         # Tasks may be skipped, if nothing failed.
         states = {task.status for task in result.tasks.values()}

@@ -50,6 +50,18 @@ def why(journal: Location, run: KnownRun) -> Waits:
         return next(_reasons(db, run), NOTHING)
 
 
+def is_submitted(journal: Location, run: str) -> bool:
+    """Whether workers go on with a run by themselves.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
+    if not isinstance(journal, Address):
+        return False
+    with reading(journal) as db:
+        return db.execute("select 1 from queued where run=?", (run,)).fetchone() is not None
+
+
 def _reasons(db: Database, run: KnownRun) -> Iterator[Waits]:
     row = db.execute(_ROW, (run.id,)).fetchone()
     if row is None:

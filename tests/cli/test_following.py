@@ -101,6 +101,12 @@ def test_exit_codes_are_those_of_run(
     out, err = capsys.readouterr()
     assert json.loads(out)["status"] == "paused"
     assert "orchestrator answer" in err
+    assert "then a worker goes on with it" in err
+    database_of = ["--journal", database.url]
+    assert main(["show", "last", *database_of]) == 0
+    assert "then a worker goes on with it" in capsys.readouterr().err
+    assert main(["answer", "last", "q", "yes", *database_of]) == 0
+    assert "is answered; a worker goes on with the run" in capsys.readouterr().err
 
 
 def test_the_first_interrupt_cancels_the_run_where_it_is_carried(
