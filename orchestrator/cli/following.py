@@ -20,7 +20,7 @@ from orchestrator.client import Orchestrator
 from orchestrator.cluster.waiting import NOTHING, Waits, why
 from orchestrator.documents.text import quoted
 from orchestrator.engine.events import Announcer
-from orchestrator.errors import CarriedError, JournalError, Problem, UnknownRunError, WorkflowError
+from orchestrator.errors import JournalError, Problem, UnknownRunError, WorkflowError
 from orchestrator.journal.following import Following
 from orchestrator.journal.history import OPEN, PAUSED, RUNNING, KnownRun
 from orchestrator.journal.kept import documents_of
@@ -132,7 +132,7 @@ class _Submitted(CancellableRun):
             try:
                 async with self.orchestrator:
                     await self.orchestrator.end(known.id)
-            except CarriedError:
-                pass  # a worker has begun it in this moment, and is asked at the next look
+            except JournalError:
+                pass  # in this moment it was begun, or has ended: the next look tells
             return
         await to_thread.run_sync(partial(ask_to_end, journal, known.id))

@@ -17,10 +17,12 @@ from mcp.server.mcpserver import MCPServer
 
 from orchestrator import JournalError, Orchestrator
 from orchestrator.cli import following, main
+from orchestrator.errors import CarriedError
 from orchestrator.journal.history import runs
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Address
 from tests.conftest import Write
+from tests.journals import ask
 
 FLOW: list[dict[str, Any]] = [{"id": "v", "value": 1}]
 
@@ -146,13 +148,36 @@ def test_a_run_that_nobody_has_begun_is_cancelled_here(
     def broken() -> None:
         raise JournalError("the journal is away")
 
-    whole = following._Submitted._look
+    async def end(self: Orchestrator, run: str) -> Any:
+        ends.append(run)
+        if len(ends) == 1:
+            raise CarriedError("a worker has just begun it")
+        return await whole_end(self, run)
+
+    ends: list[str] = []
+    whole, whole_end = following._Submitted._look, Orchestrator.end
     monkeypatch.setattr(following._Submitted, "_look", look)
+    monkeypatch.setattr(Orchestrator, "end", end)
     assert main(["run", write(*FLOW), "--on", database.url]) == 130
     assert runs(database)[0].status == "cancelled"
+    assert len(ends) == 2
     err = capsys.readouterr().err
     assert err.count("the journal is away; the run goes on") == 1
     assert err.count("the run waits: no worker is connected") == 1
+
+
+def test_a_run_that_is_deleted_while_it_is_shown_is_unknown(
+    database: Address, write: Write, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def look(self: Any, of: Any, journal: Address) -> Any:
+        ask(database, "delete from run")
+        return whole(self, of, journal)
+
+    whole = following._Submitted._look
+    monkeypatch.setattr(following._Submitted, "_look", look)
+    assert main(["run", write(*FLOW), "--on", database.url]) == 2
+    assert "unknown run" in capsys.readouterr().err
 
 
 def test_what_only_a_run_of_this_process_can_have_is_refused(

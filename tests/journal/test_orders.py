@@ -11,6 +11,7 @@ import pytest
 from orchestrator import JournalError, Orchestrator, Order
 from orchestrator.journal.history import runs
 from orchestrator.journal.location import Address
+from orchestrator.journal.orders import _run_of_key
 from tests.journals import ask
 
 pytestmark = pytest.mark.anyio
@@ -64,6 +65,12 @@ async def test_a_key_of_another_workflow_or_other_inputs_says_what_differs(
         with pytest.raises(JournalError, match=r"another workflow \(2 tasks: a, b; output\) and"):
             await engine.queue(flow(tasks=tasks, output=1), {"city": "Rome"}, order)
     assert len(runs(database)) == 1
+
+
+async def test_a_run_whose_key_is_gone_in_this_moment_is_an_error(database: Address) -> None:
+    async with Orchestrator({}, journal=database):
+        with pytest.raises(JournalError, match="was deleted just now: submit again"):
+            _run_of_key(database, "k", "{}")
 
 
 async def test_what_no_queue_can_do_is_refused(tmp_path: Path) -> None:
