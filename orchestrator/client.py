@@ -19,15 +19,15 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Location
 from orchestrator.preflight import WorkflowSource
 from orchestrator.run_request import Inputs, RunOptions
-from orchestrator.runs import Runs
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import servers_of
 from orchestrator.servers.config_file import load_config
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.servers.pool import ServerPool
+from orchestrator.submitting import Submitting
 
 
-class Orchestrator(Runs):
+class Orchestrator(Submitting):
     """Runs workflows on a set of MCP servers, on asyncio or trio.
 
     Open it with `async with`, or with `start()` and `aclose()`. Different tasks may do the two, as

@@ -81,14 +81,20 @@ def _loaded(text: str) -> Workflow:
     return Workflow.load(document) if document["tasks"] else without_tasks(document)
 
 
-def request_of(record: RunRecord, options: RunOptions, pool: ServerPool) -> RunRequest:
+def request_of(
+    record: RunRecord, options: RunOptions, pool: ServerPool, *, begins: bool = True
+) -> RunRequest:
     """The request that a record was made of; some options count as `Runs.resume` says.
+
+    A run that never `begins` needs no servers, unless it has a `finally`.
 
     Raises:
         WorkflowError: Its servers are not configured here.
     """
     workflow = workflow_of(record.workflow)
-    inputs = check_offline(workflow, pool, record.inputs)
+    inputs = dict(record.inputs)
+    if begins or workflow.plan.finally_ is not None:
+        inputs = check_offline(workflow, pool, inputs)
     settings = RunSettings(run_id=record.id, random=random.random, **record.settings)
     settings = asking(settings, options)
     observers = options.get("observers", ())

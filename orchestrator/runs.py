@@ -5,7 +5,7 @@ A few lines longer than other files: every way into a run is here.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -29,7 +29,6 @@ from orchestrator.engine.events import Observers
 from orchestrator.engine.growth import Hold
 from orchestrator.engine.question import AnswerCallback
 from orchestrator.engine.recorder import Recorder
-from orchestrator.engine.result import RunResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
 from orchestrator.errors import JournalError
@@ -38,10 +37,8 @@ from orchestrator.inspection import Inspector
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import KeptRun
 from orchestrator.journal.location import Location
-from orchestrator.journal.orders import Order, Submitted
 from orchestrator.journal.part import PartRecorder
 from orchestrator.journal.recorder import Unknown
-from orchestrator.journal.schedules import Schedule
 from orchestrator.journal.statistics import known_estimates
 from orchestrator.owner import Held
 from orchestrator.preflight import WorkflowSource, check_online
@@ -208,61 +205,6 @@ class Runs(Inspector):
         record = replace(record_of(request, self._pool), **more)
         return await self._journal.begin(record, hiding=self.hiding)
 
-    async def queue(
-        self,
-        workflow: WorkflowSource,
-        inputs: Inputs = None,
-        order: Order | None = None,
-        **options: Unpack[RunOptions],
-    ) -> str:
-        """Keep a run in the journal for a worker to carry; its id, or that of who has its key.
-
-        Takes and raises what `submit` does.
-        """
-        return (await self.submit(workflow, inputs, order, **options)).run
-
-    async def submit(
-        self,
-        workflow: WorkflowSource,
-        inputs: Inputs = None,
-        order: Order | None = None,
-        **options: Unpack[RunOptions],
-    ) -> Submitted:
-        """As `queue`, and whether the run is a new one.
-
-        Args:
-            workflow: As for `run`, and so are `inputs` and `options`.
-            inputs: Values for its inputs.
-            order: What is asked of the queue: a key, a priority, a time, who may carry it.
-            options: Settings of the run.
-
-        Raises:
-            WorkflowError: As for `run`, of what is known without the servers.
-            JournalError: It cannot be kept, or the key is that of another workflow or other inputs.
-        """
-        request = self._request(workflow, inputs, options)
-        servers = tuple(request.workflow.plan.servers)
-        order = replace(order or Order(), servers=servers)
-        return await self._kept_in().queue(record_of(request, self._pool), self.hiding, order)
-
-    async def schedule(
-        self,
-        when: Schedule,
-        workflow: WorkflowSource,
-        inputs: Inputs = None,
-        **options: Unpack[RunOptions],
-    ) -> None:
-        """Have workers submit a workflow whenever a schedule says so; takes else what `queue` does.
-
-        Raises:
-            WorkflowError: As for `run`, of what is known without the servers.
-            JournalError: It cannot be kept.
-        """
-        request = self._request(workflow, inputs, options)
-        order = replace(when.order, servers=tuple(request.workflow.plan.servers))
-        record = record_of(request, self._pool)
-        await self._kept_in().schedule(replace(when, order=order), record, self.hiding)
-
     def _kept_in(self) -> Journal:
         if self._journal is None:
             raise JournalError("give the Orchestrator a journal, as in journal='runs.db'")
@@ -306,7 +248,8 @@ class Runs(Inspector):
             if isinstance(kept.recorder, PartRecorder):
                 request = request_of_part(kept.recorder, options, self._pool)
             else:
-                request = request_of(record, self._own(options), self._pool)
+                begins = not (to_end and kept.was_queued)
+                request = request_of(record, self._own(options), self._pool, begins=begins)
             if record.kind == "fork" and record.origin is not None:
                 of = journal.location, record.origin, request.workflow, secrets
                 request = request.reusing(await to_thread.run_sync(reuse_of, *of))
@@ -316,17 +259,6 @@ class Runs(Inspector):
         checks = not to_end and request.needs is None
         async with self._carried(request, kept, checks=checks) as run:
             yield run
-
-    async def end(self, run_id: str, reason: str = "cancelled by another process") -> RunResult:
-        """Cancel a run of the journal that no process carries; the tasks of its `finally` run here.
-
-        Raises:
-            JournalError: There is no such run, it has ended, or another process carries it.
-            WorkflowError: Its servers are not configured.
-        """
-        async with self._resumed(run_id, "fail", {}, to_end=True) as run:
-            run.cancel(reason)
-            return await run.execute()
 
     async def _carry_part(self, unknown: Unknown, run_id: str) -> None:
         """Carry a part of a run that this process carries, too."""
@@ -361,7 +293,11 @@ class Runs(Inspector):
     ) -> AsyncIterator[Run]:
         loaded, recorder = request.workflow, None if kept is None else kept.recorder
         if not checks:
-            await self._pool.open(loaded.plan.servers, request.times)
+            named: Iterable[str] = loaded.plan.servers
+            if recorder is not None and recorder.resumed == 0 and request.needs is None:
+                # It ends before it has begun: nothing is called but what `finally` has.
+                named = () if loaded.plan.finally_ is None else loaded.plan.finally_.servers
+            await self._pool.open(named, request.times)
             await self._pool.learn_prompts(loaded.plan.prompt_servers)
             yield self._new_run(request, recorder=recorder)
             return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.cli.parser import at, count, delay, flag, integer
+from orchestrator.cli.parser import at, count, delay, flag, integer, label
 
 _DUE: dict[str, Any] = {"dest": "due", "default": 0.0, "metavar": "TIME"}
 ORDERS: dict[str, dict[str, Any]] = {
@@ -32,6 +32,7 @@ ORDERS: dict[str, dict[str, Any]] = {
         "dest": "labels",
         "action": "append",
         "default": [],
+        "type": label,
         "metavar": "LABEL",
         "help": "only a worker with this label carries it (repeatable)",
     },
@@ -91,6 +92,7 @@ OF_CLUSTER: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
                 "dest": "labels",
                 "action": "append",
                 "default": [],
+                "type": label,
                 "metavar": "LABEL",
                 "help": "carry runs that need this label, too (repeatable)",
             },

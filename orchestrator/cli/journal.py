@@ -14,7 +14,7 @@ from orchestrator.cli.history import configured, path_of, size_of
 from orchestrator.cli.kept_run import NamedRun, named_run
 from orchestrator.cli.pool import pool_of
 from orchestrator.cli.streams import write, write_json
-from orchestrator.cli.tool_sources import lock_of, servers_for
+from orchestrator.cli.tool_sources import lock_of, servers_for, servers_if_any
 from orchestrator.cluster.waiting import is_submitted, why
 from orchestrator.documents.text import counted
 from orchestrator.errors import UnknownTaskError, WorkflowError
@@ -200,7 +200,7 @@ def cancel(options: argparse.Namespace) -> int:
     path = path_of(options, configured(options))
     run = history.find(path, options.run)
     if run.status in history.OPEN:
-        _end_here(options, path, run.id)
+        _end_here(options, path, run.id, is_queued=run.status == history.QUEUED)
         run = history.find(path, run.id)
     elif run.status != RUNNING:
         complain(f"run {run.id} has ended with status {run.status}")
@@ -219,7 +219,7 @@ def cancel(options: argparse.Namespace) -> int:
     return 0 if run.status == "cancelled" else FAILED
 
 
-def _end_here(options: argparse.Namespace, path: Location, run: str) -> None:
+def _end_here(options: argparse.Namespace, path: Location, run: str, *, is_queued: bool) -> None:
     """End a run that no process carries: the tasks of its finally run in this one."""
     from orchestrator.cli.exporting import exporting
     from orchestrator.cli.signals import in_event_loop
@@ -227,7 +227,8 @@ def _end_here(options: argparse.Namespace, path: Location, run: str) -> None:
     from orchestrator.durable import workflow_of
 
     workflow = workflow_of(kept_request(path, run)["workflow"])
-    servers = servers_for(options, workflow)
+    needs = not is_queued or workflow.plan.finally_ is not None
+    servers = servers_for(options, workflow) if needs else servers_if_any(options)
     journal = journal_of(options, _table_of(servers))
 
     async def end() -> None:

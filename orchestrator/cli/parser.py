@@ -145,6 +145,13 @@ def at(text: str) -> float:
         raise argparse.ArgumentTypeError(message) from None
 
 
+def label(text: str) -> str:
+    """A label of a worker."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected a label, got an empty one")
+    return text
+
+
 def integer(text: str) -> int:
     """An integer."""
     try:

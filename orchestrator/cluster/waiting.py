@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -94,10 +95,9 @@ def _missing(offered: Counter[Offer], labels: list[str], servers: list[str]) -> 
     elif not any(offer.fits(labels, servers) for offer in offered):
         known = sorted({label for offer in offered for label in offer.labels})
         for label in _absent(labels, (offer.labels for offer in offered)):
-            have = (
-                f"no worker has the label {quoted(label)} (they have: {', '.join(known) or 'none'})"
-            )
-            yield Waits("label", f'{have}: start one with "orchestrator worker --label {label}"')
+            have = f"they have: {', '.join(known) or 'none'}"
+            start = f'start one with "orchestrator worker --label {shlex.quote(label)}"'
+            yield Waits("label", f"no worker has the label {quoted(label)} ({have}): {start}")
         for server in _absent(servers, (offer.servers for offer in offered)):
             fix = "add it to the servers.toml of one, and start that worker again"
             yield Waits("server", f"no worker has the server {quoted(server)}: {fix}")

@@ -17,7 +17,7 @@ from anyio import CancelScope, to_thread
 
 from orchestrator.documents.encode import to_json
 from orchestrator.errors import DamagedError, JournalError
-from orchestrator.journal import orders, schedules
+from orchestrator.journal import orders
 from orchestrator.journal.file_store import set_aside
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import (
@@ -40,12 +40,10 @@ from orchestrator.journal.kept import (
 from orchestrator.journal.kept_run import KeptRun, RunRecord
 from orchestrator.journal.location import Location, location_of, store_of
 from orchestrator.journal.memo import MemoFile, RunMemo, delete_old, has_old
-from orchestrator.journal.orders import Order, Submitted
 from orchestrator.journal.part import Known, Part, PartRecorder, is_over, records_of_part
 from orchestrator.journal.parts import records_without_parts
 from orchestrator.journal.recorder import RunRecorder, Unknown
 from orchestrator.journal.records import Key, Record
-from orchestrator.journal.schedules import Schedule
 from orchestrator.journal.store import Claim, Database
 from orchestrator.journal.writer import Lease, OnCommit, Writer
 
@@ -76,6 +74,7 @@ class Journal:
             is an error.
 
     Attributes:
+        outputs: Whether outputs are kept.
         on_commit: Receives how long each commit took, seconds, in a thread; set it before opening.
     """
 
@@ -89,7 +88,7 @@ class Journal:
         warn: Callable[[str], None] | None = None,
     ) -> None:
         self.location: Location = location_of(path)
-        self._keep_days, self._keep_runs, self._outputs = keep_days, keep_runs, outputs
+        self._keep_days, self._keep_runs, self.outputs = keep_days, keep_runs, outputs
         self._warn = warn
         self._writer: Writer | None = None
         self._memo = MemoFile(self.location)
@@ -133,7 +132,7 @@ class Journal:
     @property
     def error(self) -> JournalError | None:
         """Why nothing more can be kept; None if all is well."""
-        return self._open_writer().error
+        return self.open_writer().error
 
     async def leave(self, run: str) -> None:
         """Let another process go on with a run that this one carries, if it does."""
@@ -142,7 +141,7 @@ class Journal:
 
     async def announce(self, name: str, about: Mapping[str, Any]) -> Claim:
         """Tell others that this process is alive, and this of it, until the claim is ended."""
-        writer, lease = self._open_writer(), Lease(name, 1)
+        writer, lease = self.open_writer(), Lease(name, 1)
         claim = store_of(self.location).claim(writer, lease)
         claim.begin()
         claim.describe(to_json(about))
@@ -220,12 +219,12 @@ class Journal:
     async def _begin(
         self, record: RunRecord, records: Mapping[Key, Record], hiding: Hiding
     ) -> KeptRun:
-        kept = KeptRun(self._open_writer(), record.id, 1)
+        kept = KeptRun(self.open_writer(), record.id, 1)
         kept.record = record
         self._carried[record.id] = kept
         await to_thread.run_sync(kept.claim.begin)
         started = time.time()
-        self._open_writer().put(
+        self.open_writer().put(
             kept.lease,
             orders.NEW,
             lambda: (
@@ -237,40 +236,26 @@ class Journal:
                 1,
                 0,
                 started,
-                record.request(hiding, outputs=self._outputs),
+                record.request(hiding, outputs=self.outputs),
             ),
         )
         kept.recorder = RunRecorder(
-            self._open_writer(), kept.lease, records, keeps_outputs=self._outputs, hiding=hiding
+            self.open_writer(),
+            kept.lease,
+            records,
+            keeps_outputs=self.outputs,
+            hiding=hiding,
         )
         if record.origin is not None:
             about = self.location, record.origin
             kept.recorder.origin_trace = await to_thread.run_sync(trace_of, *about)
         kept.recorder.copy(records)
         self._give_memo(kept, hiding)
-        await self._open_writer().flush()
+        await self.open_writer().flush()
         if (error := kept.recorder.error) is not None:
             kept.claim.free()
             raise error
         return kept
-
-    async def queue(self, record: RunRecord, hiding: Hiding, order: Order) -> Submitted:
-        """Keep a run for a worker to begin, unless one has its key; returns when it is durable.
-
-        Raises:
-            JournalError: It cannot be kept, or its key is that of another workflow or other inputs.
-        """
-        about = record.id, record.name, QUEUED, record.kind, record.origin
-        row = (*about, 0, -1, time.time(), record.request(hiding, outputs=self._outputs))
-        return await orders.keep(self._open_writer(), row, order)
-
-    async def schedule(self, schedule: Schedule, record: RunRecord, hiding: Hiding) -> None:
-        """Keep a schedule, whose runs are asked for as this one. Raises `JournalError`."""
-        if isinstance(self.location, Path):
-            raise JournalError("a schedule needs a journal in PostgreSQL")
-        request = record.request(hiding, outputs=self._outputs)
-        put = lambda db: schedules.put(db, schedule, request)  # noqa: E731
-        await to_thread.run_sync(self._open_writer().session.call, put)
 
     async def resume(
         self, run: str, unknown: Unknown, hiding: Hiding | None = None, *, to_end: bool = False
@@ -281,13 +266,13 @@ class Journal:
             JournalError: There is no such run, it has ended, or another process carries it; or its
                 plan waits for an end that will never come.
         """
-        await self._open_writer().flush()  # this process may have let go of the run just now
+        await self.open_writer().flush()  # this process may have let go of the run just now
         return await to_thread.run_sync(self._resume, run, unknown, hiding or Hiding(), to_end)
 
     def _resume(
         self, run: str, unknown: Unknown, hiding: Hiding, to_end: bool
     ) -> tuple[RunRecord, KeptRun]:
-        writer = self._open_writer()
+        writer = self.open_writer()
         run = find(self.location, run).id
         with reading(self.location) as db:
             rows = db.execute(f"select {_COLUMNS} from run where id=?", (run,))
@@ -332,7 +317,7 @@ class Journal:
             elapsed_s=alive_s,
             resumed=resumed + 1,
             unknown=unknown,
-            keeps_outputs=self._outputs,
+            keeps_outputs=self.outputs,
             hiding=hiding,
         )
         if isinstance(kept.recorder, PartRecorder) and part is not None:
@@ -346,14 +331,15 @@ class Journal:
         if is_over(db, part.of):
             end = "update run set status='cancelled', epoch=epoch+1, ended=? where id=? and epoch=?"
             values = time.time(), run, epoch
-            self._open_writer().session.call(lambda db: db.execute(end, values), run)
+            self.open_writer().session.call(lambda db: db.execute(end, values), run)
             raise JournalError(f"run {part.of}, of which {run} is a part, has ended")
 
     def _give_memo(self, kept: KeptRun, hiding: Hiding) -> None:
-        if self._outputs:
-            kept.recorder.memo = RunMemo(self._memo, self._open_writer(), kept.lease, hiding)
+        if self.outputs:
+            kept.recorder.memo = RunMemo(self._memo, self.open_writer(), kept.lease, hiding)
 
-    def _open_writer(self) -> Writer:
+    def open_writer(self) -> Writer:
+        """What writes to it, which is open."""
         if self._writer is None:
             raise RuntimeError("use 'async with Journal(...) as journal'")
         return self._writer

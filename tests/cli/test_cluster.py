@@ -83,6 +83,7 @@ def test_a_run_is_submitted_with_what_is_asked_of_the_queue(
         (["--delay", "5x"], 'expected a time such as 30s, 10m, 12h or 7d, got "5x"'),
         (["--delay", "0s"], 'expected a time such as 30s, 10m, 12h or 7d, got "0s"'),
         (["--at", "25:00"], 'expected a time such as 2026-01-31T03:00 or 03:00, got "25:00"'),
+        (["--needs", ""], "expected a label, got an empty one"),
         (["--priority", "high"], 'expected an integer, got "high"'),
         (["--at", "03:00", "--delay", "1h"], "not allowed with argument"),
     ],
@@ -115,6 +116,26 @@ def test_a_file_is_no_queue(
     monkeypatch.setitem(sys.modules, "orchestrator.cluster.dispatch", None)
     assert main(["worker"]) == 2
     assert "pip install 'mcp-orchestrator[cluster]'" in capsys.readouterr().err
+
+
+def test_a_run_that_has_not_begun_is_cancelled_from_anywhere_and_starts_no_server(
+    named: Address, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    call = {"id": "a", "tool": "faulty:echo", "arguments": {"value": 1}}
+    Path("last.json").write_text(json.dumps({"tasks": [call], "finally": [call | {"id": "z"}]}))
+    assert main(["submit", write(call)]) == 0
+    assert main(["submit", "last.json"]) == 0
+    last, run = (each.id for each in runs(named))
+    (tmp_path / "away").mkdir()
+    monkeypatch.chdir(tmp_path / "away")
+    assert main(["cancel", run]) == 0
+    assert main(["cancel", last]) == 2  # its `finally` needs its server
+    assert "cannot be read: No such file" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert main(["cancel", last]) == 0
+    done = ask(named, "select count(*) from record where kind='task' and path='z'")
+    assert done == [(1,)]
 
 
 @pytest.mark.untraced
