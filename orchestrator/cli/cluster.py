@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -106,6 +107,7 @@ def worker(options: argparse.Namespace) -> int:
         raise lacking("a worker", error) from None
     from orchestrator.cluster.worker import Worker
 
+    import_module("mcp")  # now, since a run that is taken over should not wait for it
     address = journal.location
     assert isinstance(address, Address)
     working = Worker(

@@ -18,8 +18,13 @@ from orchestrator.journal.history import OPEN, PAUSED, RUNNING
 from orchestrator.journal.location import Location, store_of
 from orchestrator.journal.store import Database
 
+# A worker whose connection has ended has so long to make a new one. It knows when it has been heard
+# last, and begins no call later than that.
+GRACE_S = 2.5
 TURN_S = 0.25  # between two looks for what is to be done once for all workers
 TAKE_S = 1.0  # between two looks for runs that others could not carry
+_HEARD = """select 1 from carrier where run=? and process is not null
+and beat > now_s() - ?::double precision"""
 
 
 class Lookout:
@@ -93,12 +98,16 @@ class Lookout:
 
     def _take_over(self, db: Database) -> None:
         """Put again what workers have left that are gone."""
-        alive: dict[str, bool] = {}
+        gone: dict[str, bool] = {}
         for run, worker in self._dispatch.taken():
-            if worker not in alive:
-                alive[worker] = store_of(self._location).is_carried(db, f"{WORKER}{worker}")
-            if not alive[worker] and self._put_again(db, run):
+            if worker not in gone:
+                gone[worker] = self._is_gone(db, f"{WORKER}{worker}")
+            if gone[worker] and self._put_again(db, run):
                 self._tell(f"run {run} is taken over from worker {worker}, which is gone")
+
+    def _is_gone(self, db: Database, worker: str) -> bool:
+        heard = db.execute(_HEARD, (worker, GRACE_S)).rowcount > 0
+        return not heard and not store_of(self._location).is_carried(db, worker)
 
     def _put_again(self, db: Database, run: str) -> bool:
         """Put a run into a queue whose workers can carry it, if there are any now."""

@@ -14,7 +14,7 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 from orchestrator.client import Orchestrator
 from orchestrator.cluster.dispatch import ASIDE, Dispatch, HandedOver
-from orchestrator.cluster.lookout import TURN_S, Lookout
+from orchestrator.cluster.lookout import GRACE_S, TURN_S, Lookout
 from orchestrator.cluster.offers import WORKER, Offer
 from orchestrator.engine.drain import Drain
 from orchestrator.engine.run import Run
@@ -43,15 +43,15 @@ class Carried:
 
     Attributes:
         id: The id of the run.
-        scope: Ends it here.
         drain: Knows its calls under way.
+        scope: Ends it here.
         run: The run; None while its servers start.
         over: Is set when this worker does nothing more for it.
     """
 
     id: str
+    drain: Drain
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    drain: Drain = field(default_factory=Drain)
     run: Run | None = None
     over: anyio.Event = field(default_factory=anyio.Event)
 
@@ -169,7 +169,8 @@ class Worker:
 
     async def _end(self, carried: Carried) -> None:
         """Let others go on with a run, and end it here."""
-        await self._journal.leave(carried.id)
+        if (kept := self._journal.carried(carried.id)) is not None:
+            await kept.leave()
         if carried.run is not None:  # what it has in `finally` is for those who go on
             carried.run.cancel("another process goes on with it", at_once=True)
         carried.scope.cancel()
@@ -204,7 +205,7 @@ class Worker:
         """How a run has ended, here or in another process, or how this worker has left it."""
         if self._leaves:
             return Left.TO_OTHERS
-        carried = Carried(run)
+        carried = Carried(run, Drain(lambda: self._holds(run)))
         self._carried.add(carried)
         try:
             with carried.scope:
@@ -213,6 +214,11 @@ class Worker:
             self._carried.discard(carried)
             carried.over.set()
         return Left.TO_OTHERS
+
+    def _holds(self, run: str) -> bool:
+        """Whether others cannot have gone on with a run, and made the calls that come next."""
+        kept = self._journal.carried(run)
+        return kept is not None and kept.holds(GRACE_S)
 
     async def _ended(self, carried: Carried) -> str | Left:
         # Without a journal this worker leaves soon.

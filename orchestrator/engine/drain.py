@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import anyio
 
 from orchestrator.calls.call import Attempt, Call, Caller
 
+HOLD_S = 0.1  # between two questions whether a call may begin
+
 
 class Drain:
-    """Lets the calls of a run end that are under way, and no further one begin."""
+    """Lets the calls of a run end that are under way, and no further one begin.
 
-    def __init__(self) -> None:
+    Args:
+        may_begin: Whether a call may begin now; others wait until it may.
+    """
+
+    def __init__(self, may_begin: Callable[[], bool] = lambda: True) -> None:
+        self._may_begin = may_begin
         self._under_way: set[Attempt] = set()
         self._is_closed = False
         self._ended = anyio.Event()
@@ -35,6 +43,8 @@ class Drain:
         """Make calls as long as it is open; later ones wait for the end of the run."""
 
         async def call_unless_closed(call: Call, attempt: Attempt) -> Any:
+            while not self._is_closed and not self._may_begin():
+                await anyio.sleep(HOLD_S)
             if self._is_closed:
                 await anyio.sleep_forever()
             self._under_way.add(attempt)

@@ -134,10 +134,9 @@ class Journal:
         """Why nothing more can be kept; None if all is well."""
         return self.open_writer().error
 
-    async def leave(self, run: str) -> None:
-        """Let another process go on with a run that this one carries, if it does."""
-        if (kept := self._carried.get(run)) is not None:
-            await kept.leave()
+    def carried(self, run: str) -> KeptRun | None:
+        """A run that this process carries; None if it does not."""
+        return self._carried.get(run)
 
     async def announce(self, name: str, about: Mapping[str, Any]) -> Claim:
         """Tell others that this process is alive, and this of it, until the claim is ended."""

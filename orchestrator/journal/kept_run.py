@@ -148,6 +148,10 @@ class KeptRun:
         of = self._writer, self.lease, self.recorder.hiding
         return Parts(*of, workflow, task, has_inside=has_inside)
 
+    def holds(self, within_s: float) -> bool:
+        """Whether it is still this process's, which others have heard of so lately, seconds."""
+        return self.lease.error is None and self._writer.session.is_current(within_s)
+
     async def leave(self) -> None:
         """Let another process go on with the run as it is now; nothing more is kept of it here."""
         self.claim.free()

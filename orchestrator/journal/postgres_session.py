@@ -140,10 +140,13 @@ class PostgresSession:
         """See `Session`."""
         if self.carried and time.monotonic() - self._beaten >= BEAT_S:
             self._until_connected(self._beat)
-            self._beaten = time.monotonic()
+
+    def is_current(self, within_s: float) -> bool:
+        """See `Session`."""
+        return time.monotonic() - self._beaten < within_s
 
     def _beat(self) -> None:
-        db = self._connected()
+        db, began = self._connected(), time.monotonic()
         # What is lost with the power is no more than a beat.
         db.execute("set synchronous_commit to off")
         rows = db.execute(
@@ -158,6 +161,7 @@ class PostgresSession:
                 carried.has_beaten = True
             elif carried.has_beaten:
                 carried.lose()
+        self._beaten = began  # only now, since what is lost must not go on
         db.execute("set synchronous_commit to default")
 
     def close(self) -> None:

@@ -41,6 +41,12 @@ set process=excluded.process, owner=excluded.owner, began=excluded.began, beat=e
 asked=false, live=null"""
 _TAKE = f"""{_CLAIM} where not is_alive(carrier.process, carrier.beat, {SILENT_S})
 or not exists(select from run where id=carrier.run and status='running')"""
+# The connection of a process that fell silent in the middle of a commit keeps rows locked, and
+# nothing else ends that. A process that goes on makes a new one.
+_END_SILENT = f"""select pg_terminate_backend(pid) from pg_stat_activity join pg_locks using(pid)
+where usename=current_user and locktype='advisory' and objsubid=1 and granted
+and (classid::bigint << 32 | objid::bigint) in (
+    select process from carrier where beat <= now_s() - {SILENT_S} and process <> ?::bigint)"""
 _MINE = "where run=? and process=?::bigint"
 _SIGN = f"""select max(xmin::text::bigint), count(*),
 sum((select max(moment) from record where run=id)) filter (where status='running'),
@@ -91,6 +97,7 @@ class PostgresClaim:
                 (owner,) = db.execute("select owner from carrier where run=?", (run,)).fetchone()
                 raise CarriedError(f"run {run} is carried by another process: {owner}")
 
+        self._session.call(lambda db: db.execute(_END_SILENT, (self._session.process,)))
         self._session.call(take, run)
         self._hold()
         assert elapsed_s is not None

@@ -102,6 +102,9 @@ class Session(Protocol):
     def beat(self) -> None:
         """Note that this process is alive. Raises any error."""
 
+    def is_current(self, within_s: float) -> bool:
+        """Whether others have heard so lately that this process is alive, seconds."""
+
     def close(self) -> None:
         """Close the place."""
 

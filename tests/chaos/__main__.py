@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.chaos import answers, crowd, faults, kills, openings, resumes, syncs, writers
+from tests.chaos import answers, crowd, faults, kills, openings, resumes, syncs, workers, writers
 
 COMMANDS = {
     "answers": answers.main,
@@ -14,6 +14,7 @@ COMMANDS = {
     "openings": openings.main,
     "resumes": resumes.main,
     "syncs": syncs.main,
+    "workers": workers.main,
     "writers": writers.main,
 }
 

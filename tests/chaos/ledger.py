@@ -1,7 +1,7 @@
 """A server that writes each call into a file, before and after: what was really called.
 
 `python -m tests.chaos.ledger FILE`. Its tools read or write as their names say; `flaky` fails at
-the first call of each key, `broken` at all, and `poll` is done at the third.
+the first call of each key, `broken` at all, `poll` is done at the third, and `big` says a lot.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Ledger:
             Tool(self.flaky),
             Tool(self.broken),
             Tool(self.poll),
+            Tool(self.big),
         ]
 
     async def read(self, key: str, ms: int = 0) -> Json:
@@ -48,6 +49,12 @@ class Ledger:
     async def poll(self, key: str, ms: int = 0) -> Json:
         """Answer whether this is at least the third call of the key that ends."""
         return await self._called(key, ms, done=self._ended(key) >= 2)
+
+    async def big(self, key: str, mb: int, ms: int = 0) -> Json:
+        """Answer with the key, and so much text."""
+        answer = await self._called(key, ms)
+        answer["structuredContent"]["text"] = "x" * (mb * 1_000_000)
+        return answer
 
     async def _called(
         self, key: str, ms: int, *, failed: bool = False, done: bool | None = None

@@ -193,6 +193,21 @@ async def test_what_a_worker_has_left_that_is_gone_is_put_again(database: Addres
         assert f"taken over from worker {other.name}, which is gone" in queue.told[0]
 
 
+async def test_a_worker_that_was_heard_a_moment_ago_is_not_taken_for_gone(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookout, "GRACE_S", 60.0)
+    async with working_on(database) as (queue, _, _):
+        silent = "insert into carrier(run, process, owner, began, beat) values"
+        ask(database, f"{silent}('worker w9', 9, '', 0, now_s() - 3)")
+        queue.handed_out = [("r9", "w9")]
+        looks = queue.looks
+        await until(lambda: queue.looks > looks + 3)
+        assert queue.put_again_ == []
+        ask(database, "update carrier set beat=beat - 60 where run='worker w9'")
+        await until(lambda: queue.put_again_)
+
+
 async def test_a_run_that_another_process_carries_ends_as_it_ends_there(database: Address) -> None:
     run = await submitted(database, ASK)
     async with (

@@ -71,3 +71,15 @@ async def test_a_call_that_waits_for_a_person_is_not_under_way() -> None:
         await drain.close()
         assert run.questions[0].message == "fake asks: Sure?"
         run.cancel()
+
+
+async def test_a_call_waits_until_it_may_begin() -> None:
+    may, caller = list[bool](), ScriptedCaller()
+    run = Run(workflow("a"), caller, RunSettings(drain=Drain(lambda: bool(may))))
+    async with anyio.create_task_group() as group:
+        group.start_soon(run.execute)
+        await anyio.sleep(5.05)
+        assert caller.log == []
+        may.append(True)
+    assert caller.log == ["start a", "end a"]
+    assert anyio.current_time() == pytest.approx(5.1)

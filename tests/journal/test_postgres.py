@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -182,6 +183,33 @@ async def test_the_run_of_a_frozen_process_is_taken_over_once_and_it_writes_noth
         with pytest.raises(JournalError, match="carried by another process"):
             await third.resume("r", "ask")
         kept._writer.put(kept.lease, "update run set workflow='late'", tuple)
+        await kept._writer.flush()
+        assert "another process carries run r now" in str(kept.lease.error)
+        assert runs(database)[0].workflow == "w"
+        taken.claim.free()
+
+
+async def test_a_process_that_fell_silent_in_a_commit_keeps_nobody_from_its_run(
+    database: Address,
+) -> None:
+    locked, goes_on = threading.Event(), threading.Event()
+
+    def values() -> tuple[object, ...]:  # its row is locked by now
+        locked.set()
+        assert goes_on.wait(30)
+        return ("late",)
+
+    async with Journal(database) as silent, Journal(database) as other:
+        kept = await begun(silent)
+        kept._writer.session.carried.clear()  # type: ignore[attr-defined]  # it beats no more
+        ask(database, "update carrier set beat=beat - 60")
+        kept._writer.put(kept.lease, "update run set workflow=?", values)
+        assert await to_thread.run_sync(locked.wait, 30)
+        try:
+            with anyio.fail_after(10):  # a lock is waited for no longer than 15 s
+                _, taken = await other.resume("r", "ask")
+        finally:
+            goes_on.set()
         await kept._writer.flush()
         assert "another process carries run r now" in str(kept.lease.error)
         assert runs(database)[0].workflow == "w"
