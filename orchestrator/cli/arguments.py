@@ -263,13 +263,14 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "save the tool definitions of the servers in servers.lock",
         "Starts the servers. If the file exists, shows what has changed and writes nothing (exit "
         "code 2) without --update.",
-        "server --servers --env-file --update|--check --workflows",
+        "server --servers --env-file --update|--check --workflows --json",
         {
+            "--json": flag("print what differs as JSON, and the text on stderr"),
             "--workflows": {
                 "type": Path,
                 "metavar": "DIR",
                 "help": "show which workflows in this directory the changes break",
-            }
+            },
         },
     ),
     "catalog": (

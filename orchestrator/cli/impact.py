@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from orchestrator.cli.diagnostics import complain, show
 from orchestrator.cli.streams import write
@@ -23,10 +24,14 @@ def check_directory(directory: Path | None) -> None:
 
 def show_impact(
     directory: Path, servers: Mapping[str, Server], before: Lockfile, after: Lockfile
-) -> None:
+) -> dict[str, Any]:
     """Show which workflows below a directory a change of tools breaks, with what it makes wrong.
 
     What was wrong before is not shown.
+
+    Returns:
+        The same for programs: how many were checked, the files that have new findings, by the worst
+        of these, and what uses each tool that is gone.
     """
     from orchestrator.impact import impact_on, removed, workflows_below
     from orchestrator.workflow.model import Workflow
@@ -55,6 +60,8 @@ def show_impact(
         used = f"used by {listed(where, MAX_NAMES)}" if where else "no workflow uses it"
         write(f"{target}: its server does not offer it any more; {used}")
     write(f"{directory}: {_summary(checked, worst)}")
+    files = {f"new_{severity}s": worst.get(severity, []) for severity in ("warning", "note")}
+    return {"checked": checked, "broken": worst.get("error", []), **files, "gone": users}
 
 
 def _summary(checked: int, worst: Mapping[str, Sequence[str]]) -> str:

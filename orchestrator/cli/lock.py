@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from orchestrator.cli import FAILED, WRONG
 from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.impact import check_directory, show_impact
-from orchestrator.cli.streams import write
+from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, list_tools, named_servers, read_servers
 from orchestrator.documents.text import counted, listed, visible
 from orchestrator.errors import CallError, Problem, WorkflowError
@@ -36,39 +38,64 @@ class _Differences:
     moved: Sequence[str]  # whose command or URL is another one
     updated: Sequence[str]  # that say another version
 
-    def __str__(self) -> str:
-        kinds = Counter[str](difference.kind for difference in self.tools)
-        counts = [("tool", kind, kinds[kind]) for kind in ("changed", "added", "removed")]
+    def to_dict(self) -> dict[str, dict[str, list[str]]]:
+        """The names of what differs, by kind."""
+        tools: dict[str, list[str]] = {kind: [] for kind in ("changed", "added", "removed")}
+        for difference in self.tools:
+            tools[difference.kind].append(difference.target)
         servers = {"changed": self.moved, "updated": self.updated}
         servers |= {"added": self.added, "removed": self.removed}
-        counts += [("server", kind, len(names)) for kind, names in servers.items()]
+        return {"tools": tools, "servers": {kind: list(names) for kind, names in servers.items()}}
+
+    def __str__(self) -> str:
+        found = self.to_dict()
+        counts = [
+            (what.removesuffix("s"), kind, len(names))
+            for what in found
+            for kind, names in found[what].items()
+        ]
         return ", ".join(f"{counted(count, what)} {kind}" for what, kind, count in counts if count)
 
 
 def lock(options: argparse.Namespace) -> int:
     """`orchestrator lock`. A file changes only with `--update`, and every difference is shown."""
+    told: dict[str, Any] = {}
+    if not options.json:
+        return _lock(options, told)
+    with redirect_stdout(sys.stderr):
+        code = _lock(options, told)
+    write_json(told)
+    return code
+
+
+def _lock(options: argparse.Namespace, told: dict[str, Any]) -> int:
+    """Do what `lock` does, and fill in what it tells programs."""
     servers_file = options.servers or DEFAULT_SERVERS
     servers, path = read_servers(options), lock_path(servers_file)
     wanted = named_servers(options, servers)
     check_directory(options.workflows)
     before, broken = _before(options, servers_file)
     asked, failures = _asked(wanted)
+    told |= {"file": str(path), "failed": list(failures), "written": False}
     if before is None:
         was = f"was unreadable ({visible(broken)}), " if broken else ""
         if failures:  # a file without some servers would refuse their tools
             write(f"{path}: {was}nothing was written: not every server answered")
             return FAILED
         _save(asked, path, servers)
+        told["written"] = True
         write(f"{path}: {was}{'rewritten' if broken else 'written'}: {asked.counted()}")
         return 0
     found = _compare(before, asked, servers, of_all=not options.server)
+    told |= found.to_dict()
     _show(found, before, asked)
     after = _joined(before, asked, found.removed)
     if options.workflows is not None and str(found):
-        show_impact(options.workflows, servers, before, after)
+        told["workflows"] = show_impact(options.workflows, servers, before, after)
     if not str(found):  # no count to show
         if options.update and after.to_json() != before.to_json():
             _save(after, path, servers)  # the versions of a file that had none
+            told["written"] = True
         write(f"{path}: {_no_changes(servers, asked)}")
     elif not options.update:
         accept = lock_command(str(servers_file), "--update", *options.server)
@@ -76,6 +103,7 @@ def lock(options: argparse.Namespace) -> int:
         return FAILED if failures else WRONG
     else:
         _save(after, path, servers)
+        told["written"] = True
         write(f"{path}: {found}, accepted: {after.counted()}")
     return FAILED if failures else 0
 

@@ -165,6 +165,41 @@ def test_what_was_wrong_before_is_not_new_with_another_message(
     assert '"txt"' not in err
 
 
+def test_a_program_that_accepts_changes_reads_what_they_break(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.now(SAVE, replace(FIND, output_schema=None))
+    out, err = checked(capsys, "--check", "--json")
+    found = json.loads(out)
+    assert found == {
+        "file": "servers.lock",
+        "failed": [],
+        "written": False,
+        "tools": {"changed": ["s:find"], "added": [], "removed": ["other:find"]},
+        "servers": {"changed": [], "updated": [], "added": [], "removed": []},
+        "workflows": {
+            "checked": 4,
+            "broken": ["flows/other.json"],
+            "new_warnings": [],
+            "new_notes": ["flows/both.json"],
+            "gone": {"other:find": ["flows/other.json (a)"]},
+        },
+    }
+    assert "other:find: removed" in err
+    assert main(["lock", "--update", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["written"], "workflows" in found) == (True, False)
+    assert main(["lock", "--check", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tools"] == {
+        "changed": [],
+        "added": [],
+        "removed": [],
+    }
+    Path("servers.lock").unlink()
+    assert main(["lock", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["written"] is True
+
+
 def test_folders_of_others_are_left_out_and_a_pipe_is_not_waited_for(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
