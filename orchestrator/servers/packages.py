@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 _SUFFIX = re.compile(r"\.(?:exe|cmd|bat|ps1)$", re.IGNORECASE)
+MAX_DEPTH = 8  # of commands inside of commands
 _SHELLS = ("sh", "bash", "zsh", "dash", "ash", "ksh", "fish")
 _SCRIPT = re.compile(r"-[a-z]*c")
 _BETWEEN = frozenset({"&&", "||", ";", "|", "&", "(", ")"})
@@ -81,8 +82,10 @@ def packages_of(command: str | None, args: Sequence[str]) -> list[Package]:
     return list(found.values())
 
 
-def _commands(words: Sequence[str]) -> Iterator[list[str]]:
+def _commands(words: Sequence[str], depth: int = 0) -> Iterator[list[str]]:
     """The commands in a command: those that a shell or `env` runs."""
+    if depth > MAX_DEPTH:
+        return
     left = list(words)
     while left and (_ASSIGNMENT.match(left[0]) or left[0] in _BEFORE):
         left.pop(0)
@@ -91,34 +94,34 @@ def _commands(words: Sequence[str]) -> Iterator[list[str]]:
     name = _SUFFIX.sub("", PurePath(left[0].replace("\\", "/")).name).lower()
     rest = left[1:]
     if name == "env":
-        yield from _of_env(rest)
+        yield from _of_env(rest, depth + 1)
     elif name in _SHELLS:
-        yield from _of_shell(rest)
+        yield from _of_shell(rest, depth + 1)
     elif name == "cmd":  # on Windows, npx is a script
         words = [word for word in rest if word.lower() not in ("/c", "/s", "/d")]
-        yield from _commands(words[0].split() if len(words) == 1 else words)
+        yield from _commands(words[0].split() if len(words) == 1 else words, depth + 1)
     elif _PYTHON.fullmatch(name) and rest[:1] == ["-m"]:
         yield rest[1:]
     else:
         yield [name, *rest]
 
 
-def _of_env(words: list[str]) -> Iterator[list[str]]:
+def _of_env(words: list[str], depth: int) -> Iterator[list[str]]:
     while words and words[0].startswith("-"):
         option = words.pop(0)
         if option in ("-S", "--split-string") and words:
             words[:1] = _split(words[0])
         elif option in ("-u", "--unset", "-C", "--chdir"):
             words[:1] = []
-    yield from _commands(words)
+    yield from _commands(words, depth)
 
 
-def _of_shell(words: Sequence[str]) -> Iterator[list[str]]:
+def _of_shell(words: Sequence[str], depth: int) -> Iterator[list[str]]:
     at = next((at for at, word in enumerate(words) if _SCRIPT.fullmatch(word)), len(words))
     command: list[str] = []
     for word in [*_split("".join(words[at + 1 : at + 2])), ";"]:
         if word in _BETWEEN:
-            yield from _commands(command)
+            yield from _commands(command, depth)
             command = []
         else:
             command.append(word)

@@ -124,6 +124,7 @@ def test_a_package_without_one_may_be_another_one_at_the_next_start(
         "sh -c 'npx \"server'",
         "env",
         "env A=b",
+        " ".join([*["env"] * 2000, "npx", "server"]),
     ],
 )
 def test_what_is_on_this_machine_is_no_package_to_fetch(line: str) -> None:
