@@ -13,8 +13,8 @@ import anyio
 from anyio import to_thread
 
 from orchestrator.cli.diagnostics import complain
-from orchestrator.cli.kept_run import NamedRun
-from orchestrator.cli.run import CancellableRun, Elsewhere, carry_out
+from orchestrator.cli.kept_run import Elsewhere, NamedRun
+from orchestrator.cli.run import CancellableRun, carry_out
 from orchestrator.cli.signals import Ending
 from orchestrator.client import Orchestrator
 from orchestrator.cluster.waiting import NOTHING, Waits, why

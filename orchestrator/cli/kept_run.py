@@ -18,6 +18,14 @@ from orchestrator.journal.location import Location
 from orchestrator.workflow.model import Workflow
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What another process has kept of a run that it carried."""
+
+    not_kept: str = ""
+    is_kept: bool = True
+
+
 @dataclass(frozen=True)
 class NamedRun:
     """A run that a command names.

@@ -19,6 +19,7 @@ from orchestrator.cli import FAILED, WAITING, exit_code
 from orchestrator.cli.asking import Terminal, terminal, waiting
 from orchestrator.cli.diagnostics import complain, give_up_stdout, give_up_terminal, show
 from orchestrator.cli.exporting import exporting, to_file
+from orchestrator.cli.kept_run import Elsewhere
 from orchestrator.cli.plan_warnings import PlanWarnings
 from orchestrator.cli.signals import Ending, in_event_loop
 from orchestrator.cli.streams import hidden, json_text, write_document, write_json
@@ -107,14 +108,6 @@ def _opened(events: str) -> TextIO:
         return sys.stdout if events == "-" else Path(events).open("w", encoding="utf-8")
     except OSError as error:
         raise unwritable(events, error.strerror or str(error)) from None
-
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """What another process has kept of a run that it carried."""
-
-    not_kept: str = ""
-    is_kept: bool = True
 
 
 @dataclass
@@ -208,9 +201,8 @@ class CancellableRun:
             return exit_code(self.ending.signal)
         complete = written and not run.not_kept and not self.orchestrator.missed
         if result.status == "paused":
-            by_worker = isinstance(run, Elsewhere)
-            asked = result.run_id, result.questions
-            complain(waiting(*asked, kept=run.is_kept, by_worker=by_worker))
+            how = {"kept": run.is_kept, "by_worker": isinstance(run, Elsewhere)}
+            complain(waiting(result.run_id, result.questions, **how))
             return WAITING if complete else FAILED
         # Tasks may be skipped, if nothing failed.
         states = {task.status for task in result.tasks.values()}
