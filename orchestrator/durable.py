@@ -31,10 +31,10 @@ from orchestrator.journal.kept import (
     kept_request,
 )
 from orchestrator.journal.kept_run import BEAT_S, KeptRun, RunRecord
-from orchestrator.journal.location import Location
+from orchestrator.journal.location import Location, store_of
 from orchestrator.journal.part import PartRecorder
 from orchestrator.journal.records import Key, Record
-from orchestrator.preflight import WorkflowSource, check_offline
+from orchestrator.preflight import WorkflowSource, check_offline, not_shared
 from orchestrator.run_request import Inputs, RunOptions, RunRequest, asking, new_settings
 from orchestrator.servers.config import secrets_by_name
 from orchestrator.servers.policies import RESOURCES, limits_of
@@ -63,6 +63,19 @@ def record_of(request: RunRequest, pool: ServerPool) -> RunRecord:
         limits[RESOURCES] = dict(pool.servers.locking.resources)
     of_run = settings.run_id, workflow.name, document, request.inputs, kept
     return RunRecord(*of_run, limits={name: each for name, each in limits.items() if each})
+
+
+def share(pool: ServerPool, journal: Location) -> None:
+    """Have the journal grant what holds for all processes that have it.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if any(pool.unshared):
+        granter = store_of(journal).granter()
+        if granter is None:
+            raise not_shared(pool, f"the journal is {journal}")
+        pool.share(granter)
 
 
 def hiding(pool: ServerPool) -> Hiding:

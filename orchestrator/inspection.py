@@ -19,6 +19,7 @@ from orchestrator.owner import Owned
 from orchestrator.preflight import (
     WorkflowSource,
     allowed_tools,
+    check_shared,
 )
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.config import secrets_in
@@ -223,6 +224,7 @@ class Inspector(Owned):
             CallError: The call failed; an `InvalidArgumentsError` if the arguments do not fit the
                 tool's schema, so that no call was made.
         """
+        check_shared(self._pool)
         trace = self._telemetry.of_call()
         return await call_tool(self._pool, target, arguments or {}, timeout_s, trace)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.documents.text import quoted
-from orchestrator.errors import Problem, ServerStartError, Severity, WorkflowError
+from orchestrator.errors import ConfigError, Problem, ServerStartError, Severity, WorkflowError
 from orchestrator.schema.tool import Tool
 from orchestrator.servers import problems
 from orchestrator.servers.catalog import configured, is_allowed
@@ -260,6 +260,30 @@ def _is_denied(servers: Mapping[str, Server], request: CallTemplate) -> bool:
     server = servers.get(request.server)
     is_known = request.kind == "prompt" or "$" not in request.tool
     return server is not None and is_known and not is_allowed(server, request.tool)
+
+
+def check_shared(pool: ServerPool) -> None:
+    """Refuse to call where what should hold for all processes with a journal does not.
+
+    Raises:
+        ConfigError: There is no journal.
+    """
+    if any(pool.unshared):
+        raise not_shared(pool, "there is none")
+
+
+def not_shared(pool: ServerPool, why: str) -> ConfigError:
+    """What is wrong with `scope = "cluster"` without a journal in a database."""
+    message = f'scope = "cluster" needs a journal in PostgreSQL, and {why}'
+    hint = (
+        "name one with --journal postgresql://USER@HOST/DATABASE, ORCHESTRATOR_JOURNAL, or path in "
+        '[journal]; in Python with journal="postgresql://..."; or share with the processes of this '
+        'machine only: scope = "host"'
+    )
+    return ConfigError(
+        "servers",
+        [Problem("wrong_value", message, path, hint=hint) for path in pool.unshared],
+    )
 
 
 def prompt_problems(workflow: Workflow, pool: ServerPool) -> list[Problem]:

@@ -23,6 +23,7 @@ from orchestrator.durable import (
     reuse_of,
     reused,
     settle_memo,
+    share,
     unless_refused,
 )
 from orchestrator.engine.events import Observers
@@ -41,7 +42,7 @@ from orchestrator.journal.part import PartRecorder
 from orchestrator.journal.recorder import Unknown
 from orchestrator.journal.statistics import known_estimates
 from orchestrator.owner import Held
-from orchestrator.preflight import WorkflowSource, check_online
+from orchestrator.preflight import WorkflowSource, check_online, check_shared
 from orchestrator.run_request import Inputs, RunOptions, RunRequest
 from orchestrator.servers.pool import ServerPool
 from orchestrator.spreading import request_of_part, spread
@@ -69,6 +70,7 @@ class Runs(Inspector):
         self._observers, self._journal = tuple(observers), journal
         if journal is not None:
             journal.on_commit = self._telemetry.on_commit
+            share(pool, journal.location)
 
     @asynccontextmanager
     async def begin(
@@ -317,6 +319,7 @@ class Runs(Inspector):
         """The one way into `begin`, `prepare` and `prepare_dry_run`."""
         if not self.is_open:
             raise RuntimeError("use 'async with Orchestrator(...) as orchestrator', or start()")
+        check_shared(self._pool)
         request = RunRequest.of(workflow, inputs, self._own(options), self._pool)
         return replace(request, settings=self._pool.settings_of(request.settings))
 

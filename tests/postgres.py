@@ -112,7 +112,9 @@ class Server:
         with self._connected(database) as db:
             if db.execute("select to_regclass('orchestrator.run')").fetchone() != (None,):
                 db.execute("set search_path to orchestrator")
-                db.execute("truncate run, record, memo, carrier, queued, schedule")
+                rest = "queued, schedule, claim, member, era"
+                db.execute(f"truncate run, record, memo, carrier, {rest}".encode())
+                db.execute("insert into era values(pg_postmaster_start_time(), 0)")
 
     def url_over_tcp(self, database: str) -> str:
         """The URL of a database, with a password."""

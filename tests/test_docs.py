@@ -176,7 +176,7 @@ def test_servers_in_the_documentation_are_valid(tmp_path: Path) -> None:
         environment = {"WEATHER_KEY": "k", "SEARCH_TOKEN": "t"}
         named.append(set(load_config(path, environment)))
     expected = {"weather", "search"}, {"weather"}, {"web", "files"}, {"studio"}, {"search"}
-    assert named == [*expected, {"bank"}, {"tickets"}, {"library"}]
+    assert named == [*expected, {"search"}, {"bank"}, {"tickets"}, {"library"}]
     (desktop,) = blocks(SERVERS, "json")
     path = path.with_suffix(".json")
     path.write_text(desktop)

@@ -153,6 +153,7 @@ class Attempt:
         lane: What keeps its slot of the run for the call that follows; None if it is released.
         remote: The task in which its server carries it out, as long as that may go on.
         trace: What its attempts are traced inside of, and the attempt itself while it is made.
+        fence: Raises a CallError if the slots that it was given are lost; None: that cannot be.
         failed_before: The error of the last attempt after which another was to follow; None: none.
     """
 
@@ -183,6 +184,7 @@ class Attempt:
     elicit: Elicit | None = None
     remote: object = None
     trace: Trace | None = None
+    fence: Callable[[], None] | None = None
     waits: tuple[tuple[Cause, float, float], ...] = ()
     failed_before: TaskError | None = None
 

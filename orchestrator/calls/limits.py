@@ -38,7 +38,13 @@ class Slots:
         limit: How many slots there are.
         cause: What a waiting call waits for.
         patience: After how many turns a slot that is free is given away.
+
+    Attributes:
+        losses: How often those who grant them had lost what they had granted, at the last grant;
+            None: they are not granted.
     """
+
+    losses: int | None = None
 
     def __init__(self, limit: int, cause: Cause = SLOT, patience: int = 1) -> None:
         self.limit, self.cause, self.patience = limit, cause, patience

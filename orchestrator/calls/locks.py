@@ -30,8 +30,7 @@ class Beyond(Protocol):
 class Wider(Beyond, Protocol):
     """Where some names are held for all processes that know nothing of each other."""
 
-    @property
-    def covers(self) -> Callable[[str], bool]:
+    def covers(self, name: str) -> bool:
         """Whether a name is one of them."""
 
 
@@ -73,12 +72,20 @@ class Locks:
         return f"Locks({sorted(self._named)})"
 
     async def acquire(
-        self, hold: Hold, *, who: object, task: str, run: str = "", on_wait: OnWait = None
+        self,
+        hold: Hold,
+        *,
+        who: object,
+        task: str,
+        run: str = "",
+        on_wait: OnWait = None,
+        on_lost: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Acquire a lock, to be released by its name; wait until it is free.
 
         `who` is the key of the call, and `task` its task, with those that it is inside of.
-        `on_wait` is called if it is not free at once.
+        `on_wait` is called if it is not free at once, and `on_lost` with the reason if it is held
+        for other processes and these may have it now.
 
         Raises:
             CallError: There is never so much of it, or the call around this one does not hold so
@@ -88,7 +95,8 @@ class Locks:
         capacity = place._capacity_for(hold)
         is_late, inside = self._is_late(hold.name, place), (who, *self._holders())
         may_wait = not is_late or self._outermost().wider is None
-        wait = Wait(hold, capacity, who, task, is_late, inside, may_wait, run)
+        of_call = who, task, is_late, inside, may_wait, run
+        wait = Wait(hold, capacity, *of_call, on_lost=on_lost)
         wider = place._wider(hold.name)
         if wider is not None:
             await place._take_wider(wait, wider, on_wait)

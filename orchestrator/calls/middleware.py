@@ -22,6 +22,7 @@ from orchestrator.calls.locks import Locks
 from orchestrator.calls.policy import FREE, ServerPolicy
 from orchestrator.calls.rates import Rate, note_starts
 from orchestrator.calls.retry import RetryDecision, decide_retry, is_lost
+from orchestrator.documents.text import quoted
 from orchestrator.errors import CallError, TaskError
 
 NEXT_ATTEMPT = Cause("retry")
@@ -72,6 +73,8 @@ async def _call_in_slots(
 ) -> Any:
     asked_at = since = anyio.current_time()
     held: list[Slots | Rate] = []
+    if policy.fence is not None:
+        attempt.fence = None  # of the attempt before
     try:
         for limit in limits:
             attempt.check_cancelled(call)
@@ -79,6 +82,8 @@ async def _call_in_slots(
             if on_wait is not None:
                 limit.tell(partial(on_wait, call, attempt))
             is_late = await limit.acquire(call.priority, who=attempt, group=group)
+            if attempt.fence is None and policy.fence is not None and limit.losses is not None:
+                attempt.fence = partial(policy.fence, limit.losses)
             held.append(limit)
             if is_late:
                 since = attempt.note_wait(limit.cause, since)
@@ -187,19 +192,29 @@ def with_locks(call_next: Caller, locks: Locks, on_wait: OnWait | None = None) -
     async def call_holding(call: Call, attempt: Attempt) -> Any:
         asked_at = since = anyio.current_time()
         held: list[str] = []
-        of_call = {"task": call.where, "run": call.run.partition("\n")[0]}
+        lost: list[str] = []
+        run = call.run.partition("\n")[0]
+        acquire = partial(locks.acquire, who=attempt, task=call.where, run=run)
         waits = None if on_wait is None else partial(on_wait, call, attempt)
+
+        def lose(name: str, why: str) -> None:
+            lost.append(f"lock {quoted(name)} is lost, and others may hold it: {why}")
+            holding.cancel()
+
         try:
-            for hold in call.locks:
-                attempt.note = lock = Cause("lock", hold.name)
-                with anyio.CancelScope() as attempt.end_by:
-                    await locks.acquire(hold, who=attempt, on_wait=waits, **of_call)
-                    held.append(hold.name)
-                attempt.check_cancelled(call)
-                since = attempt.note_wait(lock, since)
-            attempt.waited_s += anyio.current_time() - asked_at
-            attempt.note = None
-            return await call_next(call, attempt)
+            with anyio.CancelScope() as holding:
+                for hold in call.locks:
+                    attempt.note = lock = Cause("lock", hold.name)
+                    with anyio.CancelScope() as attempt.end_by:
+                        on_lost = partial(lose, hold.name)
+                        await acquire(hold, on_wait=waits, on_lost=on_lost)
+                        held.append(hold.name)
+                    attempt.check_cancelled(call)
+                    since = attempt.note_wait(lock, since)
+                attempt.waited_s += anyio.current_time() - asked_at
+                attempt.note = None
+                return await call_next(call, attempt)
+            raise CallError("server_unavailable", lost[0], retryable=False)
         finally:
             attempt.note = None
             for name in held:

@@ -43,6 +43,8 @@ class ServerPolicy:
             those that do not declare that they are not.
         elicits: Whether a person answers what the server asks during a call.
         turn: What makes that one call at a time; None = it may be several.
+        fence: Raises a CallError if what its limits granted after so many losses is lost; None =
+            they lose nothing.
         identity: What tells it from another server of that name; it says nothing by itself.
         account: Tells whose account its calls are made for, if that can change; None: it cannot.
     """
@@ -55,6 +57,7 @@ class ServerPolicy:
     approve: Approve = ()
     elicits: bool = False
     turn: Slots | None = None
+    fence: Callable[[int], None] | None = None
     identity: str = ""
     account: Account | None = None
 

@@ -24,7 +24,12 @@ class Rate:
         count: How many starts.
         per_s: In how many seconds.
         cause: What a waiting call waits for.
+
+    Attributes:
+        losses: As for `Slots`.
     """
+
+    losses: int | None = None
 
     def __init__(self, count: int, per_s: float, cause: Cause = RATE) -> None:
         self.count = count

@@ -30,6 +30,7 @@ class Wait:
         may_wait: Whether it may wait at all: a late one may not where locks hold for processes that
             know nothing of each other, since nobody would see a circle.
         run: The id of its run, and `process` the number of its process; 0 is this one.
+        on_lost: Receives why it does not hold it any more.
         since: Since when it waits, or holds it, on anyio's clock.
         circle: Why its wait would never end; empty as long as it may wait.
     """
@@ -43,6 +44,7 @@ class Wait:
     may_wait: bool = True
     run: str = ""
     process: int = 0
+    on_lost: Callable[[str], None] = lambda _: None
     since: float = 0.0
     lock: Lock = field(init=False)
     circle: str = ""
@@ -60,7 +62,7 @@ class Wait:
                 "invalid_arguments",
                 f"lock {name} is not free, and those who hold it may wait for this task: it comes "
                 "before a lock that is held around this task, which is too late where locks hold "
-                f"for the whole machine; hold {name} there, too, or give it a name that is later",
+                f"beyond this process; hold {name} there, too, or give it a name that is later",
             )
 
 

@@ -56,8 +56,14 @@ def call(options: argparse.Namespace) -> int:
                 raise await _with_values(error, orchestrator, target, known[0], values) from None
             raise
 
+    pool = pool_of(options, servers := read_servers(options), lock_of(options))
+    if any(pool.unshared):
+        from orchestrator.cli.journal import journal_path
+        from orchestrator.durable import share
+
+        share(pool, journal_path(options, servers))
     with exporting():
-        output = with_servers(pool_of(options, read_servers(options), lock_of(options)), ask)
+        output = with_servers(pool, ask)
     if isinstance(output, str) and not options.json:
         write(output)
     else:

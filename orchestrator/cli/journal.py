@@ -44,6 +44,12 @@ def journal_for(options: argparse.Namespace, servers: Mapping[str, Server]) -> J
     return journal_of(options, _table_of(servers))
 
 
+def journal_path(options: argparse.Namespace, servers: Mapping[str, Server]) -> Location:
+    """Where the journal is of a command that keeps no run, and has no option for it."""
+    asked = argparse.Namespace(journal=None, servers=options.servers)
+    return path_of(asked, _table_of(servers))
+
+
 def journal_of(
     options: argparse.Namespace,
     table: JournalTable,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -45,6 +46,9 @@ class Hosted:
         self.calls = 0
         self.pool = ServerPool({server.name: server})
         self.policy = self.pool.policies[server.name]
+        if server.scope == "cluster":  # clients have them granted
+            none: dict[str, Any] = dict.fromkeys(("slots", "writers", "rate", "tools"))
+            self.policy = replace(self.policy, **none)
         self.protocol = ""
         self.ready = anyio.Event()  # it is, or has failed, for the first time
         self._open, self._end, self._over = anyio.Event(), anyio.Event(), anyio.Event()

@@ -99,6 +99,10 @@ class WarmPolicy(ServerPolicy):
     def limits_of(self, call: Call) -> list[Slots | Rate]:
         """The limits that a call acquires on this server, in this order."""
         limits = ServerPolicy.limits_of(self, call)
-        if limits and self.warm is not None and self.warm.is_warm:
+        if not limits or self.warm is None or not self.warm.is_warm:
+            return limits
+        if self.fence is None:
             return [Lease(self.warm, call, limits)]
-        return limits
+        # Those of all with the same journal are granted to this process; the pool has no journal.
+        turn = [] if self.turn is None else [Lease(self.warm, call, [self.turn])]
+        return [limit for limit in limits if limit is not self.turn] + turn

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from typing import Any
 
+from orchestrator.calls.grants import Fenced
 from orchestrator.calls.limits import FIRST, Priority
 from orchestrator.calls.locks import OnWait
 from orchestrator.calls.waits import Wait
@@ -54,10 +55,14 @@ class WarmPool(ServerPool):
         # How servers differ that are not kept, until a client has shown it.
         self._differing: dict[str, list[str]] = {}
         self._connect, self._warn = connect, warn
-        super().__init__(servers, lock)
+        super().__init__(servers, lock)  # which shares
         self._hashes = {
             name: hashes_of(document_of(server), key) for name, server in self.servers.items()
         }
+
+    def share(self, cluster: Fenced | None) -> None:
+        """As for `ServerPool`."""
+        super().share(cluster)
         self._cold = self.policies
 
     @classmethod

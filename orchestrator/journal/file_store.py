@@ -164,6 +164,13 @@ class FileStore:
         """See `Store`."""
         asked_path(self.path, run).touch(mode=0o600)
 
+    def granter(self) -> None:
+        """See `Store`: other machines may have the same file."""
+
+    def shared_locks(self) -> list[dict[str, Any]]:
+        """See `Store`."""
+        return []
+
     def forget(self, _: Database, run: str, /) -> None:
         """See `Store`."""
         lock_path(self.path, run).unlink(missing_ok=True)

@@ -147,8 +147,8 @@ def _storable(value: Any) -> Any:
     return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
 
 
-def connect(address: Address) -> psycopg.Connection[tuple[Any, ...]]:
-    """A new connection.
+def connect(address: Address, **settings: str) -> psycopg.Connection[tuple[Any, ...]]:
+    """A new connection; `settings` of libpq replace ours, and what the URL says replaces both.
 
     Raises:
         JournalError: There is none to be had.
@@ -162,7 +162,7 @@ def connect(address: Address) -> psycopg.Connection[tuple[Any, ...]]:
         raise JournalError(f"the journal {address} cannot be used: {why}")
     given["options"] = f"{given.get('options', '')} {_OPTIONS}"
     try:
-        info = make_conninfo("", **(CONNECTION | given))
+        info = make_conninfo("", **(CONNECTION | settings | given))
         return psycopg.connect(info, autocommit=True, cursor_factory=psycopg.RawCursor)
     except psycopg.Error as error:
         raise unusable(address, error) from None

@@ -10,9 +10,10 @@ import psycopg
 from orchestrator.documents.text import quoted
 from orchestrator.errors import JournalError
 from orchestrator.journal.location import Address
+from orchestrator.sharing import tables
 
 SCHEMA = "orchestrator"
-VERSION = 3
+VERSION = 4
 _LOCK = 0x4F524348  # "ORCH": one process at a time brings a database up to date
 
 # Texts are compared by their bytes, as in SQLite.
@@ -126,7 +127,7 @@ create table schedule(
 );
 create index schedule_by_next on schedule(next);
 """
-_MIGRATIONS: Mapping[int, str] = {1: _TABLES, 2: _QUEUED, 3: _SCHEDULE}
+_MIGRATIONS: Mapping[int, str] = {1: _TABLES, 2: _QUEUED, 3: _SCHEDULE, 4: tables.TABLES}
 
 
 def version_of(address: Address, raw: psycopg.Connection[tuple[Any, ...]]) -> int:

@@ -208,13 +208,13 @@ class PostgresSession:
         return error
 
 
-def opened(address: Address) -> PostgresConnection:
-    """A new connection to write with.
+def opened(address: Address, **settings: str) -> PostgresConnection:
+    """A new connection to write with; some settings of libpq in place of ours.
 
     Raises:
         JournalError: There is none to be had, or no journal can be there.
     """
-    db = PostgresConnection(address, connect(address))
+    db = PostgresConnection(address, connect(address, **settings))
     try:
         check(db, to_write=True)
     except BaseException:

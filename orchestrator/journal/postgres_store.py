@@ -24,8 +24,10 @@ from orchestrator.journal.postgres import (
     check,
     connect,
 )
-from orchestrator.journal.postgres_session import PostgresSession, roll_back
+from orchestrator.journal.postgres_session import PostgresSession, opened, roll_back
 from orchestrator.journal.store import Database
+from orchestrator.sharing.cluster import Cluster
+from orchestrator.sharing.holders import QUERY, locks_of
 
 if TYPE_CHECKING:
     from orchestrator.engine.task_state import RunState
@@ -234,6 +236,16 @@ class PostgresStore:
             if run is None:
                 return db.execute(_SIGN).fetchone()
             return db.execute(_SIGN_OF_RUN, (run,)).fetchone()
+
+    def granter(self) -> Cluster:
+        """See `Store`."""
+        # Where no packet comes through, it should not wait for long.
+        return Cluster(lambda: opened(self._address, connect_timeout="3").raw)
+
+    def shared_locks(self) -> list[dict[str, Any]]:
+        """See `Store`."""
+        with closing(self.open_to_read()) as db:
+            return locks_of(db.execute(QUERY).fetchall())
 
     def exists(self) -> bool:
         """See `Store`."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from orchestrator.calls.grants import Fenced
     from orchestrator.engine.task_state import RunState
     from orchestrator.errors import JournalError
     from orchestrator.journal.writer import Lease, Writer
@@ -194,6 +195,12 @@ class Store(Protocol):
 
     def sign(self, run: str | None = None) -> object:
         """What changes whenever anything is written; of one run, also what it does now."""
+
+    def granter(self) -> Fenced | None:
+        """Who grants what all processes with this journal share; None: nobody can."""
+
+    def shared_locks(self) -> list[dict[str, Any]]:
+        """The locks that they share and that are held, each with its holders and waiters."""
 
     def exists(self) -> bool:
         """Whether there is a journal; True if only reading it can tell."""

@@ -12,6 +12,10 @@ from orchestrator.workflow.budget import Budget, amounts
 
 MAX_NAMED = 8
 _KEYS = "idempotency keys"
+_OF_ALL = {
+    "host": " (of all processes of this machine)",
+    "cluster": " (of all processes with this journal)",
+}
 _RISKS = {"destroys": "destructive", "may": "possibly destructive", "unknown": "unknown tools"}
 
 
@@ -143,7 +147,7 @@ def _limits(forecast: Forecast) -> Iterator[str]:
         if settings.writes == "serial" and name in writing:
             limits.append("writes one at a time")
         if limits:
-            of_all = " (of all processes of this machine)" if settings.scope == "host" else ""
+            of_all = _OF_ALL.get(settings.scope, "")
             yield f"{name}: {', '.join(limits)}{of_all}"
     resources = locking_of(forecast.servers).resources
     for hold in workflow.plan.locks:

@@ -87,9 +87,10 @@ def conflicts(fields: Mapping[str, Any]) -> Iterator[tuple[str, Location, str]]:
 
 def scope_conflict(fields: Mapping[str, Any]) -> str:
     """Why the limits of a server, defaults included, cannot have its scope; empty if they can."""
-    if fields.get("scope") != "host" or fields.get("max_concurrency") != "auto":
+    scope = fields.get("scope")
+    if scope not in ("host", "cluster") or fields.get("max_concurrency") != "auto":
         return ""
-    return 'expected a number for max_concurrency with scope = "host": "auto" adapts by itself'
+    return f'expected a number for max_concurrency with scope = "{scope}": "auto" adapts by itself'
 
 
 def _escaped(fields: Mapping[str, Any]) -> Iterator[Location]:

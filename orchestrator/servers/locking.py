@@ -14,8 +14,8 @@ _Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 
 
 # Over which processes a limit or a lock holds: each for itself, as far as they use no warm pool
-# together; or all of this user on this machine.
-Scope = Literal["process", "host"]
+# together; all of this user on this machine; or all with the same journal in PostgreSQL.
+Scope = Literal["process", "host", "cluster"]
 
 
 class LockSettings(BaseModel):
@@ -34,7 +34,7 @@ class LockTables(BaseModel):
     resources: dict[_Name, _Count] = Field(default_factory=dict)
     locks: dict[_Name, LockSettings] = Field(default_factory=dict)
 
-    def is_of_host(self, lock: str) -> bool:
-        """Whether a lock holds for all processes of this machine: the first pattern counts."""
+    def scope_of(self, lock: str) -> Scope:
+        """Over which processes a lock holds: the first pattern counts."""
         fitting = (each for name, each in self.locks.items() if fnmatch.fnmatchcase(lock, name))
-        return next(fitting, LockSettings()).scope == "host"
+        return next(fitting, LockSettings()).scope

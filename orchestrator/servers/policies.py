@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.calls.adaptive import AdaptiveSlots
 from orchestrator.calls.causes import Cause
-from orchestrator.calls.grants import GrantedRate, GrantedSlots, Granter
+from orchestrator.calls.grants import Fenced, GrantedRate, GrantedSlots, Granter
 from orchestrator.calls.limits import Slots
 from orchestrator.calls.policy import Account, ServerPolicy
 from orchestrator.calls.rates import Rate
 from orchestrator.documents.encode import to_json
 from orchestrator.errors import ConfigError, Problem
 from orchestrator.servers.config import Server, ServerTable, ToolSettings
+from orchestrator.servers.locking import Scope
 
 if TYPE_CHECKING:
     from orchestrator.auth.store import LoginStore
@@ -23,13 +24,17 @@ RESOURCES = "[resources]"  # what is kept beside the limits of servers; none has
 _LIMITS = {"max_concurrency", "rate", "sessions", "tools", "writes"}
 
 
-def policy_of(server: Server, granter: Granter | None = None) -> ServerPolicy:
+def policy_of(
+    server: Server, machine: Granter | None = None, cluster: Fenced | None = None
+) -> ServerPolicy:
     """What the configuration of a server says about calls to it, with limits of its own.
 
-    `granter` grants those of a server whose limits hold for all processes of this machine.
+    `machine` grants those of a server whose limits hold for all processes of this machine, and
+    `cluster` those that hold for all with the same journal; None: they hold for this process.
     """
     name, most = server.name, server.max_concurrency
-    make = _Making(server, granter if server.scope == "host" else None)
+    fenced = cluster if server.scope == "cluster" else None
+    make = _Making(server, machine if server.scope == "host" else fenced)
     slot = Cause("server_limit", name)
     by_person = server.oauth is not None and server.oauth.flow == "login"
     asks = server.elicitation == "ask"
@@ -48,6 +53,7 @@ def policy_of(server: Server, granter: Granter | None = None) -> ServerPolicy:
         server.approve,
         asks or by_person,
         Slots(1, Cause("turn", name)) if takes_turns else None,
+        None if fenced is None else fenced.check,
         server.identity,
         _account_of(server),
     )
@@ -87,21 +93,35 @@ class _Making:
         return GrantedRate(*rate, cause, self._granter, self._name(cause))
 
     def _name(self, cause: Cause) -> str:
-        """The same in all processes that use the server, whatever its name, variables and keys."""
+        """The same in all processes that use the server, whatever its name, variables and keys.
+
+        On other machines a program may be in another place, so it goes by its name.
+        """
         server = self._server
+        if server.scope == "cluster":
+            return to_json([cause.kind, cause.of.partition(":")[2], server.url or server.name])
         what = server.url or [server.command, server.args, server.cwd]
         own = server.name if what == [None, [], None] else ""
         return to_json([cause.kind, cause.of.partition(":")[2], what, own])
 
 
-def granter_of(servers: ServerTable) -> Granter | None:
+def scoped(servers: ServerTable, scope: Scope) -> Iterator[str]:
+    """What has a scope: the paths in the servers' file."""
+    for name, server in servers.items():
+        if server.scope == scope:
+            yield f"/servers/{name}/scope"
+    for name, lock in servers.locking.locks.items():
+        if lock.scope == scope:
+            yield f"/locks/{name}/scope"
+
+
+def machine_of(servers: ServerTable) -> Granter | None:
     """Who grants what holds for all processes of this machine; None if nothing does.
 
     Raises:
         ConfigError: This system has not what that takes.
     """
-    of_servers = {each.scope for each in servers.values()}
-    if "host" not in of_servers | {each.scope for each in servers.locking.locks.values()}:
+    if not any(scoped(servers, "host")):
         return None
     if not hasattr(os, "mkfifo"):
         message = 'scope = "host" needs named pipes, which this system does not have'

@@ -20,7 +20,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from orchestrator.calls.call import Attempt, Call
-from orchestrator.calls.grants import GrantedLocks
+from orchestrator.calls.grants import Fenced, GrantedLocks, Granter, check_held
 from orchestrator.calls.limits import FIRST, Priority, Slots
 from orchestrator.calls.locks import Locks
 from orchestrator.documents.text import quoted
@@ -30,8 +30,9 @@ from orchestrator.servers import problems
 from orchestrator.servers.catalog import Catalog, is_allowed
 from orchestrator.servers.config import Server, ServerTable
 from orchestrator.servers.lockfile import Lockfile
+from orchestrator.servers.locking import Scope
 from orchestrator.servers.logging_in import logged_in
-from orchestrator.servers.policies import granter_of, policy_of
+from orchestrator.servers.policies import machine_of, policy_of, scoped
 from orchestrator.servers.redaction import LOGS
 from orchestrator.servers.sessions import Callee, Offering, Sessions
 from orchestrator.servers.supervisor import Background, Supervisor
@@ -65,14 +66,10 @@ class ServerPool:
         self.servers = ServerTable.like(servers, named)
         for server in self.servers.values():
             LOGS.add(server.hidden)
-        self._granter = granter_of(self.servers)
-        self.policies = {
-            name: policy_of(server, self._granter) for name, server in self.servers.items()
-        }
         # Of the tasks of all runs.
         self.locks = Locks(resources=self.servers.locking.resources)
-        if self._granter is not None:
-            self.locks.wider = GrantedLocks(self._granter, self.servers.locking.is_of_host)
+        self._machine = machine_of(self.servers)
+        self.share(None)
         self.lock = lock  # a call of a tool that differs is refused; None accepts all
         self.catalog = Catalog(self.servers, lock)
         self._opened: AsyncContext[None] | None = None
@@ -83,6 +80,28 @@ class ServerPool:
         self._subscribers: list[tuple[OnEvent, frozenset[str]]] = []
         self._starting = Slots(STARTS_PER_CORE * (os.cpu_count() or 1))
         self._supervisors = self._new_supervisors()
+
+    def share(self, cluster: Fenced | None) -> None:
+        """Have what holds for all processes with the same journal granted, before the first call.
+
+        Without that it holds for this process.
+        """
+        self._cluster = cluster
+        granters: dict[Scope, Granter | None] = {"host": self._machine, "cluster": cluster}
+        self.policies = {
+            name: policy_of(server, self._machine, cluster) for name, server in self.servers.items()
+        }
+        if any(each is not None for each in granters.values()):
+            scope_of = self.servers.locking.scope_of
+            self.locks.wider = GrantedLocks(lambda lock: granters.get(scope_of(lock)))
+
+    @property
+    def unshared(self) -> Iterable[str]:
+        """Where the servers' file has what should hold for all with the same journal, and does not.
+
+        That is, the paths there.
+        """
+        return () if self._cluster is not None else scoped(self.servers, "cluster")
 
     def __repr__(self) -> str:
         ready = [name for name in self.servers if self.usable(name)]
@@ -120,8 +139,9 @@ class ServerPool:
                 error = raised  # not for the group: it would come out in an exception group
             finally:
                 self._close()
-        if self._granter is not None:
-            self._granter.close()
+        for granter in (self._machine, self._cluster):
+            if granter is not None:
+                granter.close()
         if error is not None:
             raise error
 
@@ -255,9 +275,12 @@ class ServerPool:
         session = await logged_in(session_for, attempt or Attempt(), open_again)
         if attempt is not None and attempt.fit is not None:
             call = attempt.fit(call)
+        await check_held(self._cluster, attempt)
         with suppress(NotExecutedError):  # the second error is not chained to the first
             return await session.call(call, attempt)
-        return await (await self._session(supervisor, call)).call(call, attempt)
+        session = await self._session(supervisor, call)
+        await check_held(self._cluster, attempt)
+        return await session.call(call, attempt)
 
     async def until_usable(self, server: str) -> None:
         """Wait until a server can be called, as a call does.

@@ -12,7 +12,9 @@ from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
-from orchestrator.calls.grants import LOCK, Claim, OnWait
+import anyio
+
+from orchestrator.calls.grants import LOCK, Claim, OnWait, nothing
 from orchestrator.errors import CallError
 from orchestrator.sharing import place
 from orchestrator.sharing.line import Entry, Line, fits, key_of, until_any
@@ -35,7 +37,7 @@ class Machine:
     ) -> None:
         self._given, self._clock = directory, clock
         self._known: Line | None = None
-        self._windows: list[StartsFile] = []
+        self._windows: dict[str, StartsFile] = {}
 
     @property
     def directory(self) -> Path:
@@ -58,17 +60,43 @@ class Machine:
 
     def close(self) -> None:
         """Close what is open, until it is used again."""
-        for each in (self._known, *self._windows):
+        for each in (self._known, *self._windows.values()):
             if each is not None:
                 each.close()
 
     def is_free(self, claim: Claim) -> bool:
         """Whether it would be granted at once, as far as is known."""
+        if claim.per_s:
+            window = self._window(claim)
+            return self.is_free(_turn(claim)) and window.wait_s() <= 0
         found = self._line.entries(key_of(claim.hold.name))
         return fits(claim.hold, claim.capacity, map(attrgetter("amount"), found))
 
     async def grant(self, claim: Claim, on_wait: OnWait) -> Granted:
         """Wait until it is granted; `on_wait` is called once if that is not at once."""
+        return await (self._start if claim.per_s else self._hold)(claim, on_wait)
+
+    async def _start(self, claim: Claim, on_wait: OnWait) -> Granted:
+        """Wait for the turn of a rate, and in it until the next call may start."""
+        told: list[bool] = []
+
+        def wait() -> None:
+            if not told:
+                told.append(True)
+                on_wait()
+
+        turn, window = await self._hold(_turn(claim), wait), self._window(claim)
+        try:
+            while (wait_s := window.wait_s()) > 0:
+                wait()
+                await anyio.sleep(wait_s)
+        except BaseException:
+            turn.release()
+            raise
+        turn.window = window
+        return turn
+
+    async def _hold(self, claim: Claim, on_wait: OnWait) -> Granted:
         line = self._line
         entry, pipe = await line.enter(key_of(claim.hold.name), str(claim.hold.amount))
         granted, wait = Granted(line, entry, pipe), None
@@ -115,19 +143,21 @@ class Machine:
             stack.pop_all()
             return pipes
 
-    def window(self, name: str, count: int, per_s: float) -> StartsFile:
+    def _window(self, claim: Claim) -> StartsFile:
         """The starts under a rate; another rate has others."""
-        file = f"{key_of(f'{name} {per_s:g}')}.{count}.starts"
-        window = StartsFile(lambda: self.directory / file, count, per_s, self._clock)
-        self._windows.append(window)
-        return window
+        count, per_s = claim.capacity, claim.per_s
+        file = f"{key_of(f'{claim.hold.name} {per_s:g}')}.{count}.starts"
+        if file not in self._windows:
+            place = lambda: self.directory / file  # noqa: E731
+            self._windows[file] = StartsFile(place, count, per_s, self._clock)
+        return self._windows[file]
 
     def state(self) -> list[dict[str, Any]]:
         """The locks that are held, each with its holders and its waiters, in order."""
         found: dict[str, dict[str, Any]] = {}
         before: defaultdict[str, list[str]] = defaultdict(list)
         for entry, about, for_s in self._described():
-            hold = _hold(about["name"], entry.amount)
+            hold = _hold_of(about["name"], entry.amount)
             lock = found.setdefault(
                 entry.key,
                 {"name": hold.name, "capacity": about["capacity"], "holders": [], "waiting": []},
@@ -152,11 +182,20 @@ class Machine:
 
 
 class Granted:
-    """A place in the line, and what it stands for once it is granted."""
+    """A place in the line, and what it stands for once it is granted.
+
+    Attributes:
+        losses: See `Grant`: as long as its process is alive, nothing is lost.
+        window: The starts under a rate, if it is a turn of one.
+    """
+
+    losses = 0
+    window: StartsFile | None = None
 
     def __init__(self, line: Line, entry: Entry, pipe: int) -> None:
         self._line, self._entry, self._pipe = line, entry, pipe
         self._is_described = False
+        self.on_lost: Callable[[str], None] = nothing
 
     def describe(self, claim: Claim) -> None:
         """Say who has it, for those who look."""
@@ -172,6 +211,17 @@ class Granted:
         if self._is_described:
             self._line.about(self._entry).unlink(missing_ok=True)
 
+    def note_start(self) -> None:
+        """Count a start under a rate that happens now."""
+        assert self.window is not None
+        self.window.note_start()
+        self.release()
 
-def _hold(name: str, amount: str) -> Hold:
+
+def _turn(claim: Claim) -> Claim:
+    """What one process at a time has that looks at the starts under a rate."""
+    return Claim(Hold(f"turn of {claim.hold.name}", number=1), 1)
+
+
+def _hold_of(name: str, amount: str) -> Hold:
     return Hold(name, amount == "shared", int(amount) if amount.isdigit() else None)

@@ -75,7 +75,7 @@ async def test_where_locks_hold_for_the_machine_too_a_late_one_is_not_waited_for
     tmp_path: Path,
 ) -> None:
     async with warm(tmp_path, faulty()) as kept, kept.pool() as one, kept.pool() as two:
-        two.locks.wider = GrantedLocks(Machine(tmp_path), lambda name: name == "z")
+        two.locks.wider = GrantedLocks({"z": Machine(tmp_path)}.get)
         await one.locks.acquire(Hold("a"), who=1, task="")
         await two.locks.acquire(Hold("x"), who=2, task="")
         inside = Locks([Hold("x")], two.locks, 2)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,23 @@ from typing import Any
 import anyio
 import pytest
 
-from orchestrator.calls.grants import Claim
+from orchestrator.calls.grants import Claim, Granter
+from orchestrator.journal.location import Address, store_of
 from orchestrator.sharing.machine import Machine
 from orchestrator.workflow.hold import Hold
+from tests.journals import ask
 
 ROOT = Path(__file__).parents[2]
 MOST, COUNT, PER_S, CALLS, PROCESSES = 3, 20, 0.2, 15, 4
-PROCESS = f"""
-import socket, sys, time
+GRANTER = """
+import sys, time
 from pathlib import Path
 import anyio
 from orchestrator.calls.causes import Cause
-from orchestrator.calls.grants import GrantedRate, GrantedSlots
+from orchestrator.calls.grants import Claim, GrantedRate, GrantedSlots
+from orchestrator.journal.location import Address, store_of
 from orchestrator.sharing.machine import Machine
+from orchestrator.workflow.hold import Hold
 
 last = 0.0
 
@@ -37,16 +41,21 @@ def clock():
     last = time.monotonic()
     return last
 
-async def main(directory, counter):
-    machine, cause = Machine(Path(directory), clock), Cause("server_limit", "s")
-    slots = GrantedSlots({MOST}, cause, machine, "s")
-    rate = GrantedRate({COUNT}, {PER_S}, cause, machine, "s")
+def granter(place):
+    return store_of(Address(place)).granter() if ":" in place else Machine(Path(place), clock)
+"""
+PROCESS = f"""{GRANTER}
+async def main(place, counter):
+    shared, cause = granter(place), Cause("server_limit", "s")
+    slots = GrantedSlots({MOST}, cause, shared, "s")
+    rate = GrantedRate({COUNT}, {PER_S}, cause, shared, "s")
 
     async def call():
         await slots.acquire()
         await rate.acquire()
+        at = clock()
         rate.note_start()
-        print(repr(last))
+        print(repr(at if ":" in place else last))
         rate.release()
         stream = await anyio.connect_unix(counter)
         await stream.receive()  # it is counted
@@ -58,22 +67,26 @@ async def main(directory, counter):
     async with anyio.create_task_group() as group:
         for _ in range({CALLS}):
             group.start_soon(call)
+    shared.close()
 
 anyio.run(main, *sys.argv[1:])
 """
-HOLDER = """
-import sys, anyio
-from pathlib import Path
-from orchestrator.calls.grants import Claim
-from orchestrator.sharing.machine import Machine
-from orchestrator.workflow.hold import Hold
-
-async def main():
-    await Machine(Path(sys.argv[1])).grant(Claim(Hold("lock x"), 1, "r", "t"), lambda: None)
+HOLDER = f"""{GRANTER}
+async def main(place):
+    await granter(place).grant(Claim(Hold("lock x"), 1, "r", "t"), lambda: None)
     print("held", flush=True)
     await anyio.sleep_forever()
 
-anyio.run(main)
+anyio.run(main, sys.argv[1])
+"""
+FROZEN = f"""{GRANTER}
+async def main(place):
+    grant = await granter(place).grant(Claim(Hold("lock x"), 1), lambda: None)
+    grant.on_lost = lambda why: print("lost:", why, flush=True)
+    print("held", flush=True)
+    await anyio.sleep_forever()
+
+anyio.run(main, sys.argv[1])
 """
 
 
@@ -112,9 +125,35 @@ def counting(path: Path) -> Iterator[Counter]:
         yield counter
 
 
-def test_a_limit_and_a_rate_hold_over_processes(tmp_path: Path, runtime: Path) -> None:
+@pytest.fixture(params=["host", "cluster"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where what processes share is: a directory, or the URL of a database."""
+    if request.param == "host":
+        return str(tmp_path)
+    database: Address = request.getfixturevalue("database")
+    return database.url
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The processes are what is tested."""
+    return "asyncio"
+
+
+def granter(place: str) -> tuple[Granter, Callable[[], list[Any]]]:
+    """What grants it to this process, and who holds it."""
+    if ":" not in place:
+        machine = Machine(Path(place))
+        return machine, machine.state
+    store = store_of(Address(place))
+    cluster = store.granter()
+    assert cluster is not None
+    return cluster, store.shared_locks
+
+
+def test_a_limit_and_a_rate_hold_over_processes(place: str, runtime: Path) -> None:
     with counting(runtime / "counter") as counter:
-        command = [sys.executable, "-c", PROCESS, str(tmp_path), str(runtime / "counter")]
+        command = [sys.executable, "-c", PROCESS, place, str(runtime / "counter")]
         running = [
             subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
             for _ in range(PROCESSES)
@@ -130,21 +169,45 @@ def test_a_limit_and_a_rate_hold_over_processes(tmp_path: Path, runtime: Path) -
 
 
 @pytest.mark.anyio
-async def test_what_a_process_holds_is_free_when_it_is_killed(tmp_path: Path) -> None:
-    machine, order = Machine(tmp_path), list[Any]()
-    process = await anyio.open_process([sys.executable, "-c", HOLDER, str(tmp_path)], cwd=ROOT)
+async def test_what_a_process_holds_is_free_when_it_is_killed(place: str) -> None:
+    (shared, state), order = granter(place), list[Any]()
+    process = await anyio.open_process([sys.executable, "-c", HOLDER, place], cwd=ROOT)
     assert process.stdout is not None
     with anyio.fail_after(60):
         assert (await process.stdout.receive()).startswith(b"held")
-        (state,) = machine.state()
-        assert [each["process"] for each in state["holders"]] == [process.pid]
+        (told,) = state()
+        assert [each["process"] for each in told["holders"]] == [process.pid]
 
         def kill() -> None:
             order.append("waits")
             os.kill(process.pid, signal.SIGKILL)
 
-        grant = await machine.grant(Claim(Hold("lock x"), 1), kill)
+        grant = await shared.grant(Claim(Hold("lock x"), 1), kill)
         await process.aclose()
     assert order == ["waits"]
     grant.release()
-    assert [path.name for path in tmp_path.iterdir()] == ["turn"]
+    shared.close()
+    assert state() == []
+
+
+@pytest.mark.anyio
+async def test_what_a_frozen_process_held_it_has_lost_when_it_goes_on(database: Address) -> None:
+    (shared, _), url = granter(database.url), database.url
+    process = await anyio.open_process([sys.executable, "-c", FROZEN, url], cwd=ROOT)
+    assert process.stdout is not None
+    with anyio.fail_after(60):
+        assert (await process.stdout.receive()).startswith(b"held")
+        os.kill(process.pid, signal.SIGSTOP)
+
+        def age() -> None:
+            ask(database, "update member set beat = beat - 60 where pid = ?", process.pid)
+
+        grant = await shared.grant(Claim(Hold("lock x"), 1), age)
+        os.kill(process.pid, signal.SIGCONT)
+        said = b""
+        while b"lost: the database has not heard" not in said:
+            said += await process.stdout.receive()
+        process.kill()
+        await process.aclose()
+    grant.release()
+    shared.close()
