@@ -1,6 +1,7 @@
 """Runs on several workers: `python -m benchmarks cluster`.
 
     slots     four workers beside what their slots allow
+    limits    a limit and a rate of all workers, as the server counts and as calls leave
     waiting   what runs that wait cost a worker
     tasks     a task of a run beside a step of DBOS and a task of Dask
     costs     what a database pays for each run, record, and idle worker
@@ -28,6 +29,7 @@ task for each call (DBOS, Dask). `model` predicts what one machine cannot hold."
 
 TITLES = {
     "slots": "50 tasks of 50 ms in each run, 50 runs for each worker, submitted at once",
+    "limits": "3 calls at once and 20 in a second for four workers, whose runs all want them",
     "waiting": "the memory of a worker that carries one run",
     "tasks": "runs of 50 tasks that do nothing, on two processes",
     "costs": "processor time of PostgreSQL, and of a worker",
@@ -35,6 +37,8 @@ TITLES = {
 }
 TARGETS = (
     Target("slots", "4 workers", "of_ideal", "<=", 1.3, 1.3),
+    Target("limits", "3 at once", "most_at_once", "<=", 3, 3),
+    Target("limits", "20 in 1 s", "most_in_1_s", "<=", 20, 20),
     Target("waiting", "10,000 runs wait", "grown_mb", "<=", 50, 20, only="full"),
     Target("tasks", "DBOS, a step for each", "orchestrator", ">=", 5, 5),
     Target("tasks", "Dask, a task for each", "orchestrator", ">=", 5, 5),
@@ -55,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 1 with `--check` if a target is missed."""
-    from benchmarks.cluster import place, slots, tasks
+    from benchmarks.cluster import limits, place, slots, tasks
 
     args = parser().parse_args(arguments)
     names = args.only or list(TITLES)
@@ -78,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with place.durable() as postgres, place.configured() as config:
         if "slots" in names:
             slots.measure(postgres, config, bench)
+        if "limits" in names:
+            limits.measure(postgres, bench)
         if "waiting" in names:
             slots.measure_waiting(postgres, config, bench)
         if "tasks" in names:

@@ -34,9 +34,13 @@ OF_POOL: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     ),
     "locks": (
         "show the holders and the waiters of the locks of tasks",
-        "Those that commands share through the warm pool, and those that all processes of this "
-        'machine share since the servers\' file says scope = "host".',
-        "--servers --json",
-        {"--json": flag("print them as JSON")},
+        "Those that commands share through the warm pool, and those that the servers' file has "
+        'all processes of this machine share (scope = "host"), or all with the same journal in '
+        'PostgreSQL (scope = "cluster").',
+        "--watch --servers --env-file --journal --json",
+        {
+            "--watch": flag("show them as they change, until Ctrl-C; in a pipe, a line each"),
+            "--json": flag("print them as JSON"),
+        },
     ),
 }

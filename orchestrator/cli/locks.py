@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.cli.diagnostics import complain
+from orchestrator.cli.history import configured, path_of
 from orchestrator.cli.pool import warm_place
-from orchestrator.cli.streams import write_json
+from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS
-from orchestrator.documents.text import seconds
+from orchestrator.documents.text import seconds, visible
+from orchestrator.errors import OrchestratorError
+from orchestrator.journal.location import Address, store_of
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from orchestrator.daemon.place import Place
 
 NO_POOL = (
@@ -25,10 +32,51 @@ NO_POOL = (
     'knows them. "orchestrator up" has commands share them; scope = "host" below [locks.NAME] of '
     "the servers' file has all processes of this machine share those"
 )
+COLUMNS = ("lock", "shared by", "state", "how much", "for", "process", "run", "task")
+WATCH_S = 1.0  # between two looks
+_BY = {"pool": "commands of the pool", "host": "this machine", "cluster": "all with the journal"}
+
+
+class Seen(NamedTuple):
+    """The warm pool, None if none is up, and the locks that this command can see."""
+
+    pool: dict[str, Any] | None
+    locks: list[dict[str, Any]]
 
 
 def locks(options: argparse.Namespace) -> int:
     """`orchestrator locks`."""
+    journal = _journal(options)
+    if options.watch:
+        return _watch(options, journal)
+    seen = _look(options, journal)
+    if options.json:
+        write_json(_document(seen))
+        return 0
+    if seen.locks:
+        from orchestrator.cli.rows import new_console
+
+        new_console().print(_table(seen))
+        sys.stdout.flush()
+    else:
+        print("no lock is held that this command can see", file=sys.stderr)
+    if seen.pool is None:
+        print(NO_POOL.format(options.servers or DEFAULT_SERVERS), file=sys.stderr)
+    return 0
+
+
+def _journal(options: argparse.Namespace) -> Address | None:
+    """The database that is asked, too; None if the journal is a file."""
+    try:
+        location = path_of(options, configured(options))
+    except OrchestratorError:
+        if options.journal is not None:
+            raise
+        return None  # this command needs no servers' file
+    return location if isinstance(location, Address) else None
+
+
+def _look(options: argparse.Namespace, journal: Address | None) -> Seen:
     from orchestrator.cli.signals import in_event_loop
 
     place, pool = warm_place(options), None
@@ -36,25 +84,64 @@ def locks(options: argparse.Namespace) -> int:
         pool = in_event_loop(lambda: _asked(place))
     found = [{**lock, "scope": "pool"} for lock in (pool or {"locks": ()})["locks"]]
     found += [{**lock, "scope": "host"} for lock in _of_machine()]
-    if options.json:
-        now = datetime.now(UTC)
-        shown = None if pool is None else {"process": pool["pid"]}
-        documents = [_with_times(lock, now) for lock in found]
-        write_json({"user": getpass.getuser(), "pool": shown, "locks": documents})
-        return 0
-    if found:
-        from orchestrator.cli.rows import print_rows
+    found += [{**lock, "scope": "cluster"} for lock in _of_journal(journal)]
+    return Seen(pool, found)
 
-        print_rows(
-            ("lock", "shared by", "state", "how much", "for", "process", "run", "task"),
-            [row for lock in found for row in _rows(lock)],
-        )
-        sys.stdout.flush()
-    else:
-        print("no lock is held that this command can see", file=sys.stderr)
-    if pool is None:
-        print(NO_POOL.format(options.servers or DEFAULT_SERVERS), file=sys.stderr)
-    return 0
+
+def _watch(options: argparse.Namespace, journal: Address | None) -> int:
+    """Show who holds what and who waits, until an interrupt; each change is a line in a pipe."""
+    known: dict[tuple[str, ...], str] = {}
+    try:
+        if sys.stdout.isatty() and not options.json:
+            from rich.live import Live
+
+            from orchestrator.cli.rows import new_console
+
+            with Live(console=new_console(), auto_refresh=False) as live:
+                while True:
+                    live.update(_table(_look(options, journal)), refresh=True)
+                    time.sleep(WATCH_S)
+        while True:
+            known = _tell(_look(options, journal), known, is_json=options.json)
+            time.sleep(WATCH_S)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _tell(
+    seen: Seen, known: dict[tuple[str, ...], str], *, is_json: bool
+) -> dict[tuple[str, ...], str]:
+    """Print what has changed since; what is known now: of each who has a lock or waits, which."""
+    now: dict[tuple[str, ...], str] = {}
+    rows = dict[tuple[str, ...], tuple[dict[str, Any], dict[str, Any]]]()
+    for lock in seen.locks:
+        for kind, state in ("holders", "held"), ("waiting", "waits"):
+            for each in lock[kind]:
+                who: tuple[str, ...] = (lock["scope"], lock["name"], *_who(each))
+                now[who], rows[who] = state, (lock, each)
+    gone = {who: "free" for who in known if who not in now}
+    for who, state in (*gone.items(), *now.items()):
+        if known.get(who) == state:
+            continue
+        scope, name, process, run, task = who
+        if is_json:
+            lock, each = rows.get(who, ({}, {}))
+            about = {"lock": name, "scope": scope, "state": state, "process": process or None}
+            more = {"run": run or None, "task": task, "amount": each.get("amount")}
+            write(json.dumps(about | more))
+        else:
+            lock, each = rows.get(who, ({"capacity": 0}, {"amount": ""}))
+            words = [name, _BY[scope], state, _amount(lock, each), process, run, task]
+            write(visible("  ".join(filter(None, words))))
+    sys.stdout.flush()
+    return now
+
+
+def _document(seen: Seen) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    shown = None if seen.pool is None else {"process": seen.pool["pid"]}
+    documents = [_with_times(lock, now) for lock in seen.locks]
+    return {"user": getpass.getuser(), "pool": shown, "locks": documents}
 
 
 async def _asked(place: Place) -> dict[str, Any] | None:
@@ -80,6 +167,12 @@ def _of_machine() -> list[dict[str, Any]]:
     return Machine().state()
 
 
+def _of_journal(journal: Address | None) -> list[dict[str, Any]]:
+    if journal is None or not store_of(journal).exists():
+        return []
+    return store_of(journal).shared_locks()
+
+
 def _with_times(lock: dict[str, Any], now: datetime) -> dict[str, Any]:
     """A lock, with the times of day since when each holds it or waits."""
     return lock | {
@@ -91,15 +184,36 @@ def _with_times(lock: dict[str, Any], now: datetime) -> dict[str, Any]:
     }
 
 
+def _table(seen: Seen) -> Table:
+    from orchestrator.cli.rows import cells, new_table
+
+    table = new_table(*COLUMNS)
+    table.columns[0].no_wrap = True
+    table.columns[-1].ratio = 1
+    for lock in seen.locks:
+        for row in _rows(lock):
+            table.add_row(*cells(row))
+    return table
+
+
 def _rows(lock: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    capacity = lock["capacity"]
-    by = "commands of the pool" if lock["scope"] == "pool" else "this machine"
-    first = lock["name"], by
+    first = lock["name"], _BY[lock["scope"]]
     for kind, state in ("holders", "held"), ("waiting", "waits"):
         for each in lock[kind]:
-            amount = each["amount"]
-            much = f"{amount} of {capacity}" if isinstance(amount, int) else amount
-            process = "" if each["process"] is None else str(each["process"])
-            who = process, each["run"] or "", each["task"]
-            yield (*first, state, much, seconds(each["for_s"]), *who)
+            yield (*first, state, _amount(lock, each), seconds(each["for_s"]), *_who(each))
             first = "", ""
+
+
+def _who(each: dict[str, Any]) -> tuple[str, str, str]:
+    """The process, the run and the task of who holds a lock or waits for it."""
+    process = "" if each["process"] is None else str(each["process"])
+    if each.get("host"):
+        process = f"{process} on {each['host']}"
+    if each.get("worker"):
+        process += f" (worker {each['worker']})"
+    return process, each["run"] or "", each["task"]
+
+
+def _amount(lock: dict[str, Any], each: dict[str, Any]) -> str:
+    amount = each["amount"]
+    return f"{amount} of {lock['capacity']}" if isinstance(amount, int) else str(amount)

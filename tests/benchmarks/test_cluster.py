@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from benchmarks.cluster import TARGETS, parser, place, slots
+from benchmarks.cluster import TARGETS, limits, parser, place, slots
 from benchmarks.cluster.carried import workflow
 from benchmarks.cluster.instant import InstantPool
 from benchmarks.peer_programs import runs_of_tasks
@@ -39,8 +39,14 @@ def test_what_slots_allow() -> None:
     assert len(Workflow.load(slots.workflow(50)).plan.tasks) == slots.TASKS
 
 
+def test_how_many_calls_leave_in_a_span() -> None:
+    assert limits.most_in([], 1.0) == 0
+    assert limits.most_in([0.0, 0.5, 0.9, 1.0, 1.2, 3.0], 1.0) == 4
+    assert len(Workflow.load(limits.flow(50)).plan.tasks) == limits.TASKS
+
+
 def test_each_target_is_of_a_part() -> None:
-    assert {each.scenario for each in TARGETS} <= {"slots", "waiting", "tasks"}
+    assert {each.scenario for each in TARGETS} <= {"slots", "limits", "waiting", "tasks"}
     assert parser().parse_args(["--only", "slots"]).only == ["slots"]
 
 

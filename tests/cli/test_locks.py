@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -16,9 +19,12 @@ from orchestrator.calls.grants import LOCK, Claim
 from orchestrator.cli import locks as command
 from orchestrator.cli import main
 from orchestrator.daemon.place import Place
+from orchestrator.journal.location import Address, store_of
+from orchestrator.sharing.cluster import Cluster
 from orchestrator.sharing.machine import Machine
 from orchestrator.workflow.hold import Hold
 from tests.daemon.pools import faulty, until, warm
+from tests.journals import ask
 
 
 @pytest.fixture(autouse=True)
@@ -116,3 +122,96 @@ def test_where_there_are_no_named_pipes_nothing_is_of_the_machine(
 ) -> None:
     monkeypatch.delattr(os, "mkfifo")
     assert command._of_machine() == []
+
+
+def held_in(database: Address) -> tuple[Cluster, Claim]:
+    """What holds a lock of the journal, and the claim of it."""
+    cluster = store_of(database).granter()
+    assert isinstance(cluster, Cluster)
+    return cluster, Claim(Hold(f"{LOCK}gpu", number=1), 2, "r1", "render[3]")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_locks_of_the_journal_are_shown_with_their_machines_and_workers(
+    database: Address, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, claim = held_in(database)
+    shown = await anyio.to_thread.run_sync(main, ["locks", "--database", database.url])
+    assert shown == 0  # there is no journal yet
+    held = await cluster.grant(claim, lambda: None)
+    owner = f"process {os.getpid()} on {platform.node()}"
+    row = "insert into carrier(run, process, owner, began, beat) values(?, 1, ?, 0, 0)"
+    ask(database, row, "worker abc", owner)
+    capsys.readouterr()
+    words = ["locks", "--database", database.url, "--json"]
+    assert await anyio.to_thread.run_sync(main, words) == 0
+    (lock,) = json.loads(capsys.readouterr().out)["locks"]
+    assert (lock["name"], lock["scope"], lock["capacity"]) == ("gpu", "cluster", 2)
+    (holder,) = lock["holders"]
+    told = holder["process"], holder["host"], holder["worker"]
+    assert told == (os.getpid(), platform.node(), "abc")
+    assert {"run", "task", "amount", "since", "for_s"} <= holder.keys()
+    monkeypatch.setenv("ORCHESTRATOR_JOURNAL", database.url)
+    assert await anyio.to_thread.run_sync(main, ["locks"]) == 0
+    out = capsys.readouterr().out
+    assert f"{os.getpid()} on {platform.node()} (worker abc)" in out
+    assert "all with the journal" in out
+    held.release()
+    cluster.close()
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_locks_are_watched_until_an_interrupt(
+    is_terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = Claim(Hold(f"{LOCK}gpu", number=1), 2, "r1", "render[3]")
+    machine, looks = Machine(), list[Any]()
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+
+    def sleep(_: float) -> None:
+        match len(looks):
+            case 0:
+                looks.append(anyio.run(machine.grant, claim, lambda: None))
+            case 1:
+                looks.append(None)
+            case 2:
+                looks[0].release()
+                looks.append(None)
+            case _:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "time", SimpleNamespace(sleep=sleep))
+    assert main(["locks", "--watch"]) == 0
+    out = capsys.readouterr().out
+    about = f"{os.getpid()}  r1  render[3]"
+    if is_terminal:
+        assert "render[3]" in out
+        return
+    assert out.splitlines() == [
+        f"gpu  this machine  held  1 of 2  {about}",
+        f"gpu  this machine  free  {about}",
+    ]
+    looks.clear()
+    assert main(["locks", "--watch", "--json"]) == 0
+    first, last = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first == {
+        "lock": "gpu",
+        "scope": "host",
+        "state": "held",
+        "process": str(os.getpid()),
+        "run": "r1",
+        "task": "render[3]",
+        "amount": 1,
+    }
+    assert (last["state"], last["amount"]) == ("free", None)
+
+
+def test_a_servers_file_that_is_wrong_hides_no_locks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "servers.toml").write_text("journal = [")
+    monkeypatch.chdir(tmp_path)
+    assert main(["locks"]) == 0
+    assert "no lock is held" in capsys.readouterr().err
+    assert main(["locks", "--database", "mysql://x"]) == 2
