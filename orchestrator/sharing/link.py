@@ -105,7 +105,7 @@ class Link:
         with selectors.DefaultSelector() as selector:
             selector.register(self._far, selectors.EVENT_READ)
             if self._raw is not None and not self._raw.closed:
-                selector.register(self._raw.fileno(), selectors.EVENT_READ)
+                selector.register(self._raw.pgconn.socket, selectors.EVENT_READ)
             selector.select(self._timeout_s())
         with suppress(BlockingIOError):
             self._far.recv(4096)
@@ -262,8 +262,8 @@ class Link:
             self._raw = None
 
     def _fail(self, error: Exception) -> None:
-        """Try again soon; after a while, have all that waits fail."""
-        is_lost = self._raw is None or self._raw.broken or self._raw.closed
+        """Try again soon, unless it refuses for good; after a while, have all that waits fail."""
+        is_lost = self._raw is None or isinstance(error, psycopg.OperationalError)
         self._disconnect()
         now = now_s()
         self._down_since = self._down_since or now
@@ -283,9 +283,9 @@ class Link:
 
     def _forget(self) -> None:
         """Leave what a lost connection held to those who find out that it is lost."""
-        self._keys.clear()
-        self._undone.clear()
-        self._looks.clear()
+        self._down_since = 0.0
+        for each in (self._keys, self._undone, self._looks):
+            each.clear()
 
     def _lose(self, why: str) -> None:
         """Count what is held as lost: others may have been granted it."""
