@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.cli.parser import at, count, delay, flag, integer, label
+from orchestrator.cli.parser import at, count, delay, flag, integer, label, positive
 
 _DUE: dict[str, Any] = {"dest": "due", "default": 0.0, "metavar": "TIME"}
 ORDERS: dict[str, dict[str, Any]] = {
@@ -97,7 +97,7 @@ OF_CLUSTER: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
                 "help": "carry runs that need this label, too (repeatable)",
             },
             "--at-once": {
-                "type": count,
+                "type": positive,
                 "default": 4,
                 "metavar": "N",
                 "help": "how many runs at once (default: 4)",

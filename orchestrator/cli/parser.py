@@ -98,6 +98,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def positive(text: str) -> int:
+    """An integer of at least 1."""
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f'expected an integer of at least 1, got "{text}"')
+    return int(text)
+
+
 def seconds(text: str) -> float:
     """A number above 0."""
     try:

@@ -171,7 +171,7 @@ def find(journal: Location, name: str, lister: str = '"orchestrator runs" lists 
 
 
 def prunable(db: Database, journal: Location, keep_days: float, keep_runs: int) -> list[str]:
-    """The runs that are older, or more, than are kept; none that a process carries.
+    """The runs that are older, or more, than are kept; none that a process carries, or will.
 
     A run that can go on is deleted for its age only: a person may still want to answer it.
     """
@@ -182,7 +182,7 @@ def prunable(db: Database, journal: Location, keep_days: float, keep_runs: int) 
     return [
         run.id
         for number, run in enumerate(known)
-        if run.status != RUNNING
+        if run.status not in (RUNNING, QUEUED)
         and (run.started < oldest or (number >= keep_runs and run.status not in OPEN))
     ]
 

@@ -39,6 +39,22 @@ def ended(database: Address, *statuses: str) -> Callable[[], bool]:
     return lambda: sorted(run.status for run in runs(database)) == sorted(statuses)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["worker", "--at-once", "0"], "expected an integer of at least 1"),
+        (["worker", "--label", ""], "expected a label, got an empty one"),
+        (["submit", "flow.json", "--needs", " "], "expected a label, got an empty one"),
+    ],
+)
+def test_what_would_wait_for_ever_is_refused(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(words)
+    assert message in capsys.readouterr().err
+
+
 def test_a_worker_carries_what_is_submitted_until_it_is_asked_to_end(
     named: Address, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,6 +90,15 @@ def _forget(journal: Location, run: str) -> None:
     ask(journal, "delete from run where id=?", run)
 
 
+async def test_a_run_that_waits_for_a_worker_is_never_too_old(journal: Location) -> None:
+    async with Orchestrator({}, journal=journal) as orchestrator:
+        waits = await orchestrator.queue(FLOW, {"x": 1})
+        ended = await orchestrator.run({"tasks": [{"id": "v", "value": 1}]})
+    ask(journal, "update run set started=0")
+    assert Journal(journal, keep_days=1).prune() == [ended.run_id]
+    assert [run.id for run in runs(journal)] == [waits]
+
+
 async def test_a_run_that_is_cancelled_while_its_servers_start_is_kept_as_cancelled(
     journal: Location,
 ) -> None:
