@@ -262,10 +262,14 @@ class Runs(Inspector):
         async with self._carried(request, kept, checks=checks) as run:
             yield run
 
-    async def _carry_part(self, unknown: Unknown, run_id: str) -> None:
-        """Carry a part of a run that this process carries, too."""
-        async with self._resumed(run_id, unknown, {}) as run:
-            await run.execute()
+    async def _carry_part(self, kept: KeptRun, run_id: str) -> None:
+        """Carry a part of a run that this process carries, too; who leaves that leaves both."""
+        async with self._resumed(run_id, kept.unknown, {}) as run:
+            kept.here = self._kept_in().carried(run_id)
+            try:
+                await run.execute()
+            finally:
+                kept.here = None
 
     @asynccontextmanager
     async def _carried(
@@ -273,7 +277,7 @@ class Runs(Inspector):
     ) -> AsyncIterator[Run]:
         settle_memo(request.workflow, kept, self._pool)
         if kept is not None and request.needs is None:
-            carry = partial(self._carry_part, kept.unknown)
+            carry = partial(self._carry_part, kept)
             request = spread(request, kept, self._pool, carry)
         async with AsyncExitStack() as stack:
             if kept is not None:

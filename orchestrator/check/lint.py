@@ -62,6 +62,7 @@ def warnings_of(
                 [
                     *warnings_of(task.inner, tools, serial, _inside(task, idle), schedule),
                     *_settings_of_the_run(task.inner),
+                    *_spread_inside(task.inner),
                 ],
             )
         ),
@@ -75,6 +76,13 @@ def _settings_of_the_run(inner: Workflow) -> Iterator[Problem]:
         yield Problem(
             "means_nothing", message, pointer("max_concurrency"), None, severity="warning"
         )
+
+
+def _spread_inside(inner: Workflow) -> Iterator[Problem]:
+    for task in inner.plan.tasks.values():
+        if task.policies.spread:
+            message = "spread has no effect inside another workflow: write it at the task around it"
+            yield task_warning("means_nothing", message, task, "spread")
 
 
 def _limit_of_nothing(workflow: Workflow) -> Iterator[Problem]:

@@ -23,6 +23,7 @@ def policy_warnings(task: TaskPlan, workflow: Workflow, tool: Tool | None) -> It
     yield from _retry(task, tool)
     yield from _limits(task, workflow)
     yield from _items(task, workflow)
+    yield from _spread(task, workflow)
     yield from _times(task)
     yield from _locks(task)
     yield from _cache(task, tool)
@@ -93,6 +94,21 @@ def _items(task: TaskPlan, workflow: Workflow) -> Iterator[Problem]:
         elif field == "item_when" and policies.item_when == Literal(False):
             message = "every item is skipped: item_when is false"
             yield task_warning("no_calls", message, task, field)
+
+
+def _spread(task: TaskPlan, workflow: Workflow) -> Iterator[Problem]:
+    """A task that one process carries whatever it says."""
+    if not task.policies.spread or task.policies.for_each is None:
+        return
+    budget, why = workflow.budget, ""
+    if task.generation is None:
+        why = "finally runs where the run does"
+    elif task.holds_locks:
+        why = "one process holds the locks of its items"
+    elif budget is not None and (budget.calls is not None or budget.result_mb is not None):
+        why = "one process counts what the budget bounds"
+    if why:
+        yield task_warning("means_nothing", f"spread has no effect: {why}", task, "spread")
 
 
 def _times(task: TaskPlan) -> Iterator[Problem]:

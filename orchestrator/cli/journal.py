@@ -19,7 +19,7 @@ from orchestrator.cluster.waiting import is_submitted, why
 from orchestrator.documents.text import counted
 from orchestrator.errors import UnknownTaskError, WorkflowError
 from orchestrator.journal import history
-from orchestrator.journal.history import INTERRUPTED, RUNNING
+from orchestrator.journal.history import INTERRUPTED, RUNNING, parts
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept import (
     KeptDocuments,
@@ -98,7 +98,10 @@ def show(options: argparse.Namespace) -> int:
         document["questions"] = [each.to_dict() for each in asked]
         waits = why(named.journal, run).text
         document |= {"waits": waits} if waits else {}
-        write_json(document | {"items_settled": kept.records.items_under_way()})
+        document |= {"items_settled": kept.records.items_under_way()}
+        if carried := parts(named.journal, run.id):
+            document["parts"] = {each.id: each.status for each in carried}
+        write_json(document)
         _tell_how(named, asked, waits)
         return 0
     document = kept.result | {"tasks": tasks}

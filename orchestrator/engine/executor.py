@@ -231,14 +231,14 @@ class Executor:
             result = self._recorder.item(path, index, self._scope.wrapped)
         if result is None and job.not_begun is not None:
             return ItemResult(index, job.not_begun)
-        if result is None:
+        if is_new := result is None:
             make = self._call_item if job.traces is None else self._trace_item
             result = await make(job, index, self._scope.at(item, index))
-            if self._recorder is not None:
-                self._recorder.note_item(path, result, self._scope.wrapped)
         succeeded = isinstance(result.outcome, Success)
         if job.not_begun is not None and result.started_ms is None and not succeeded:
-            return ItemResult(index, job.not_begun)
+            result = ItemResult(index, job.not_begun)
+        if is_new and self._recorder is not None:
+            self._recorder.note_item(path, result, self._scope.wrapped)
         if isinstance(result.outcome, Failure) and (why := self._stops(job)):
             job.stop_items(f"item {index} failed, and {why}")
         return result

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from orchestrator.engine.question import Question
 from orchestrator.journal.hiding import mask, mask_words
+from orchestrator.journal.history import PART
 from orchestrator.journal.records import NO_ITEM, Key, Record, Records
 from orchestrator.journal.store import Database, Sql
 
@@ -184,9 +185,10 @@ def questions(db: Database, run: str) -> list[Question]:
 
 def is_answered(db: Database, run: str) -> bool:
     """Whether a run that is paused has an answer that it had not when it paused."""
-    (text,) = db.execute("select result from run where id=?", (run,)).fetchone()
+    query = f"select result, case when kind='{PART}' then origin else id end from run where id=?"
+    text, whole = db.execute(query, (run,)).fetchone()  # a part asks as its run
     paused_with = json.loads(mask(text))["questions"]
-    still = {(each.task, each.item, each.kind, each.message) for each in questions(db, run)}
+    still = {(each.task, each.item, each.kind, each.message) for each in questions(db, whole)}
     names = "task", "item", "kind", "message"
     return any(tuple(each[name] for name in names) not in still for each in paused_with)
 

@@ -134,6 +134,18 @@ def statuses(db: Database, journal: Location, run_ids: Sequence[str]) -> dict[st
     return found
 
 
+def parts(journal: Location, run: str) -> list[KnownRun]:
+    """The parts of a run that others carry, or have carried, in the order of their ids.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
+    query = f"select {_COLUMNS} from run where id>? and id<? and kind='{PART}' order by id"
+    with reading(journal) as db:
+        rows = db.execute(query, (f"{run}.", f"{run}/")).fetchall()
+        return [_known(db, journal, row) for row in rows]
+
+
 def names(journal: Location, limit: int = 200) -> list[str]:
     """The names of the workflows that were run. Raises `JournalError`."""
     with reading(journal) as db:

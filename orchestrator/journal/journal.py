@@ -21,9 +21,6 @@ from orchestrator.journal import orders
 from orchestrator.journal.file_store import set_aside
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import (
-    PART,
-    PAUSED,
-    QUEUED,
     RUNNING,
     delete,
     find,
@@ -32,19 +29,16 @@ from orchestrator.journal.history import (
 )
 from orchestrator.journal.kept import (
     check_complete,
-    check_outputs,
-    records_of,
-    request_of,
     trace_of,
 )
 from orchestrator.journal.kept_run import KeptRun, RunRecord
 from orchestrator.journal.location import Location, location_of, store_of
 from orchestrator.journal.memo import MemoFile, RunMemo, delete_old, has_old
-from orchestrator.journal.part import Known, Part, PartRecorder, is_over, records_of_part
-from orchestrator.journal.parts import records_without_parts
+from orchestrator.journal.part import Known
 from orchestrator.journal.recorder import RunRecorder, Unknown
 from orchestrator.journal.records import Key, Record
 from orchestrator.journal.store import Claim, Database
+from orchestrator.journal.taking_up import TakenUp
 from orchestrator.journal.writer import Lease, OnCommit, Writer
 
 logger = logging.getLogger("orchestrator")
@@ -52,14 +46,6 @@ logger = logging.getLogger("orchestrator")
 KEEP_DAYS = 30.0
 KEEP_RUNS = 1000
 _PRUNED_EVERY = 100  # runs of a process that lives long
-
-_COLUMNS = "workflow, status, kind, origin, epoch, resumed, request, duration_ms"
-
-
-def _check_open(run: str, status: str) -> None:
-    if status not in (RUNNING, PAUSED, QUEUED):
-        fix = f'"orchestrator retry {run}" runs again what did not succeed'
-        raise JournalError(f"run {run} has ended with status {status}: {fix}")
 
 
 class Journal:
@@ -274,64 +260,23 @@ class Journal:
         writer = self.open_writer()
         run = find(self.location, run).id
         with reading(self.location) as db:
-            rows = db.execute(f"select {_COLUMNS} from run where id=?", (run,))
-            name, status, kind, origin, epoch, resumed, request, duration_ms = rows.fetchone()
-            _check_open(run, status)
-            restore = hiding.restore
-            part = None if kind != PART else Part.from_request(origin, restore(request))
-            if part is None:
-                added = lambda: records_of(db, run, "and kind='added'", restore)  # noqa: E731
-                asked = request_of(request, added, restore)
-            else:
-                self._check_goes_on(db, run, epoch, part)
-                needs = self._known.needs(db, part, restore)
-                asked = dict(needs.asked)
-            check_outputs(run, asked)
-            kept = KeptRun(writer, run, epoch + 1)
-            kept.was_queued, kept.unknown = status == QUEUED, unknown
+            found = TakenUp(db, run, writer, hiding, self._known)
+            kept = KeptRun(writer, run, found.row.epoch + 1)
+            kept.was, kept.unknown = found.row.status, unknown
             self._carried[run] = kept
-            # The time of a paused run is that of its result; a part counts that of its run.
-            carried_s = duration_ms / 1000 if status == PAUSED else None
-            if part is not None:
-                carried_s = store_of(self.location).carried_s(db, part.of)
-            alive_s = kept.claim.take(carried_s)
+            alive_s = kept.claim.take(found.carried_s)
             try:
                 if not to_end:  # of a run that another process carries, that is the error
-                    check_complete(run, asked)
-                if part is not None:
-                    records = records_of_part(db, run, part, needs, restore)
-                elif '"spread"' in request:
-                    records = records_without_parts(db, run, writer, kept.lease, hiding, asked)
-                else:
-                    records = records_of(db, run, restore=restore)
+                    check_complete(run, found.asked)
+                records = found.records(kept.lease)
                 writer.session.call(kept.take_over, run)
             except BaseException:
                 kept.claim.free()
                 raise
-        kind_of = RunRecorder if part is None else PartRecorder
-        kept.recorder = kind_of(
-            writer,
-            kept.lease,
-            records,
-            elapsed_s=alive_s,
-            resumed=resumed + 1,
-            unknown=unknown,
-            keeps_outputs=self.outputs,
-            hiding=hiding,
-        )
-        if isinstance(kept.recorder, PartRecorder) and part is not None:
-            kept.recorder.part, kept.recorder.needs = part, needs
+        more = {"unknown": unknown, "keeps_outputs": self.outputs}
+        kept.recorder = found.recorder(kept.lease, records, elapsed_s=alive_s, **more)
         self._give_memo(kept, hiding)
-        parts = {name: asked[name] for name in ("workflow", "inputs", "settings")}
-        return RunRecord(run, name, **parts, kind=kind, origin=origin), kept
-
-    def _check_goes_on(self, db: Database, run: str, epoch: int, part: Part) -> None:
-        """End a part whose run has ended. Raises `JournalError`."""
-        if is_over(db, part.of):
-            end = "update run set status='cancelled', epoch=epoch+1, ended=? where id=? and epoch=?"
-            values = time.time(), run, epoch
-            self.open_writer().session.call(lambda db: db.execute(end, values), run)
-            raise JournalError(f"run {part.of}, of which {run} is a part, has ended")
+        return found.record, kept
 
     def _give_memo(self, kept: KeptRun, hiding: Hiding) -> None:
         if self.outputs:

@@ -66,9 +66,10 @@ class KeptRun:
     Attributes:
         lease: That this process carries it.
         claim: What tells others so.
-        was_queued: Whether another process has submitted it, which will ask for it.
+        was: The status in which it was taken up; None if it began in this process.
         recorder: Keeps what happens in it.
         unknown: What becomes of calls that may have been carried out.
+        here: The part of it that is carried here, too; None if there is none.
     """
 
     recorder: RunRecorder
@@ -76,8 +77,10 @@ class KeptRun:
 
     def __init__(self, writer: Writer, run: str, epoch: int) -> None:
         self._writer = writer
-        self.lease, self.was_queued = Lease(run, epoch), False
+        self.lease = Lease(run, epoch)
+        self.was: str | None = None
         self.unknown: Unknown = "ask"
+        self.here: KeptRun | None = None
         self.claim = store_of(writer.location).claim(writer, self.lease)
 
     @property
@@ -85,15 +88,24 @@ class KeptRun:
         """Whether it began in this process, and nobody else asks for it."""
         return not self.recorder.resumed and not self.was_queued
 
+    @property
+    def was_queued(self) -> bool:
+        """Whether it had not begun when it was taken up: another process has submitted it."""
+        return self.was == QUEUED
+
     def take_over(self, db: Database) -> None:
-        """Make sure that no process before this one writes any more."""
-        now = time.time()
-        values = (self.lease.epoch, RUNNING, QUEUED, now, self.lease.run, self.lease.epoch - 1)
+        """Make sure that no process before this one writes any more.
+
+        Raises:
+            CarriedError: One of them has taken it over, or has ended it, in this moment.
+        """
+        run, epoch = self.lease.run, self.lease.epoch
+        values = (epoch, RUNNING, QUEUED, time.time(), run, epoch - 1, self.was)
         again = """epoch=?, status=?, resumed=resumed+1, ended=null, duration_ms=null, result=null,
         started=case when status=? then ? else started end"""
-        statement = f"update run set {again} where id=? and epoch=?"
+        statement = f"update run set {again} where id=? and epoch=? and status=?"
         if db.execute(statement, values).rowcount != 1:
-            raise CarriedError(f"another process has taken over run {self.lease.run} now")
+            raise CarriedError(f"another process has taken over run {run} now, or has ended it")
 
     def complete(self, workflow: Mapping[str, Any]) -> None:
         """Keep the whole of a plan that has grown, in place of what it began with."""
@@ -154,6 +166,8 @@ class KeptRun:
 
     async def leave(self) -> None:
         """Let another process go on with the run as it is now; nothing more is kept of it here."""
+        if self.here is not None:
+            await self.here.leave()
         self.claim.free()
         await self._writer.flush()
         if self.lease.error is None:

@@ -42,7 +42,7 @@ values(?, ?::bigint, ?, now_s() - ?::double precision, now_s()) on conflict(run)
 set process=excluded.process, owner=excluded.owner, began=excluded.began, beat=excluded.beat,
 asked=false, live=null"""
 _TAKE = f"""{_CLAIM} where not is_alive(carrier.process, carrier.beat, {SILENT_S})
-or not exists(select from run where id=carrier.run and status='running')"""
+or not exists(select from run where id=carrier.run and status in ('running', 'queued'))"""
 # The connection of a process that fell silent in the middle of a commit keeps rows locked, and
 # nothing else ends that. A process that goes on makes a new one.
 _END_SILENT = f"""select pg_terminate_backend(pid) from pg_stat_activity join pg_locks using(pid)

@@ -81,7 +81,7 @@ class RunRecorder(Recorder):
     ) -> None:
         self.hiding = hiding or Hiding()
         self._writer, self._lease, self.now = writer, lease, time.time
-        self._records = Records(records or {})
+        self._records = records if isinstance(records, Records) else Records(records or {})
         self.trace, self.origin_trace = self._records.trace(), ""
         self._unknown, self.keeps_outputs = unknown, keeps_outputs
         self._tools: set[str] = set()  # that were noted, or are as they were

@@ -67,9 +67,9 @@ a `for_each`: the whole array), so give it the same type. The task is then a `su
 - `repeat`: to poll, `{"until": "LAST.state == 'done'", "every_s": 5, "max_times": 60}`; for all \
 pages, `{"until": "LAST.next == null", "every_s": 0, "collect": "LAST.items"}` and `arguments` \
 such as `{"cursor": "$LAST.next"}`. `$LAST` is the answer before, null at first.
-- Rarely needed: `max_parallel` (items at a time), `critical`, `approve` (`true`: a person is \
-asked before the call), `locks`, `delay_s`, `deadline_s` (over all attempts), \
-`end_run` (`success` or `failed`, when it has succeeded), `description`, \
+- Rarely needed: `max_parallel` (items at a time), `spread` (over workers), `critical`, \
+`approve` (`true`: a person is asked before the call), `locks`, `delay_s`, `deadline_s` (over \
+all attempts), `end_run` (`success` or `failed`, when it has succeeded), `description`, \
 `timeout_resets_on_progress`, `cache` (`{"ttl_s": 60}`, of read-only tools).
 
 ## References

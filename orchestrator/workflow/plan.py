@@ -131,6 +131,12 @@ class TaskPlan(CallTemplate):
         return self.kind == "ask" or self.policies.approve is not None or inside
 
     @property
+    def holds_locks(self) -> bool:
+        """Whether it, or a task inside of it, holds locks."""
+        inside = () if self.inner is None else self.inner.plan.tasks.values()
+        return bool(self.policies.locks) or any(task.holds_locks for task in inside)
+
+    @property
     def path(self) -> Path:
         """Where it stands in the file."""
         return "tasks" if self.generation is not None else "finally", self.index

@@ -380,7 +380,7 @@ def test_what_is_chosen_from_reaches_what_was_chosen() -> None:
 
 PLAIN_FIELDS = {
     *("run_if", "max_parallel", "critical", "retry", "timeout_resets_on_progress"),
-    *("on_item_error", "delay_s", "deadline_s", "end_run", "cache"),
+    *("on_item_error", "delay_s", "deadline_s", "end_run", "cache", "spread"),
 }
 # Fields that decide whether something is done, name a lock, or are read by a person.
 NO_DATA = {"when", "locks", "approve"}

@@ -64,6 +64,12 @@ VALUE = {"value": 1}
         ({"retry": {"initial_s": 60}}, "contradiction", "/tasks/0/retry"),
         ({"timeout_s": 9}, "contradiction", "/tasks/0/timeout_s"),
         ({"max_parallel": 2}, "means_nothing", "/tasks/0/max_parallel"),
+        ({"spread": True}, "means_nothing", "/tasks/0/spread"),
+        (
+            {"spread": True, "for_each": [1], "locks": ["x:$ITEM"]},
+            "means_nothing",
+            "/tasks/0/spread",
+        ),
         ({"item_when": "true"}, "means_nothing", "/tasks/0/item_when"),
         ({"item_fallback": VALUE}, "means_nothing", "/tasks/0/item_fallback"),
         ({"on_item_error": "stop"}, "means_nothing", "/tasks/0/on_item_error"),
@@ -107,6 +113,24 @@ def test_policies_that_contradict_each_other(fields: dict[str, Any], code: str, 
 def test_policies_that_do_not_contradict_each_other(fields: dict[str, Any]) -> None:
     plan = workflow(task("a", **fields), timeout_s=5, inputs={"y": {"default": "z"}})
     assert warnings_of(plan, {}) == []
+
+
+def test_spread_has_no_effect_where_one_process_carries_all_items() -> None:
+    each = task("a", spread=True, for_each=[1])
+    around = {"id": "o", "workflow": {"tasks": [each]}}
+    locked = {"id": "o", "workflow": {"tasks": [task("b", locks=["x"])]}}
+    cases: list[tuple[list[Any], dict[str, Any], list[str]]] = [
+        ([each], {}, []),
+        ([each], {"budget": {"minutes": 1}}, []),
+        ([each], {"budget": {"calls": 1}}, ["/tasks/0/spread"]),
+        ([each], {"budget": {"result_mb": 1}}, ["/tasks/0/spread"]),
+        (["b"], {"finally": [each]}, ["/finally/0/spread"]),
+        ([around], {}, ["/tasks/0/workflow/tasks/0/spread"]),
+        ([{**locked, "spread": True, "for_each": [1]}], {}, ["/tasks/0/spread"]),
+    ]
+    for tasks, fields, paths in cases:
+        found = warnings_of(workflow(*tasks, **fields), {})
+        assert [each.path for each in found if "spread" in each.message] == paths
 
 
 def test_a_task_that_depends_on_one_that_never_runs_never_runs() -> None:

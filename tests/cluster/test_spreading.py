@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
 import pytest
+from anyio import to_thread
 from mcp.server.mcpserver import MCPServer
 
-from orchestrator import JournalError, Orchestrator, RunResult, spreading
-from orchestrator.journal.history import reading, runs
+from orchestrator import (
+    JournalError,
+    Orchestrator,
+    Question,
+    Run,
+    RunResult,
+    Server,
+    spread_task,
+    spreading,
+)
+from orchestrator.cli import main
+from orchestrator.engine.outcome import Skipped
+from orchestrator.engine.question import Reply
+from orchestrator.journal.answers import answer
+from orchestrator.journal.glance import is_answered
+from orchestrator.journal.hiding import Hiding
+from orchestrator.journal.history import find, names, reading, runs
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept import documents_of
+from orchestrator.journal.kept_run import ask_to_end
 from orchestrator.journal.location import Address
+from orchestrator.journal.totals import totals_of
+from tests.journals import ask
 
 pytestmark = pytest.mark.anyio
 TEN = list(range(10))
@@ -29,7 +49,8 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits a second, and parts are small."""
-    monkeypatch.setattr(spreading, "LOOK_S", 0.01)
+    monkeypatch.setattr(spread_task, "LOOK_S", 0.01)
+    monkeypatch.setattr(spread_task, "PATIENCE_S", 600.0)
     monkeypatch.setattr(spreading, "ITEMS", 3)
     monkeypatch.setattr("orchestrator.durable.BEAT_S", 0.01)
 
@@ -43,7 +64,15 @@ class Tools:
         self.mcp = MCPServer("s")
         self.go_on = anyio.Event()
         self.go_on.set()
+        self.fail = anyio.Event()
+        self.fail.set()
+        self.held = anyio.Event()
         self.mcp.tool()(self.double)
+        self.mcp.tool()(self.hold)
+
+    async def hold(self) -> int:
+        await self.held.wait()
+        return -1
 
     async def double(self, n: int) -> dict[str, int]:
         self.called.append(n)
@@ -51,9 +80,10 @@ class Tools:
         self.most = max(self.most, self.in_flight)
         try:
             await anyio.sleep(0.001)
-            await self.go_on.wait()
             if n < 0:
+                await self.fail.wait()
                 raise ValueError(f"{n} is negative")
+            await self.go_on.wait()
             return {"n": 2 * n}
         finally:
             self.in_flight -= 1
@@ -75,14 +105,16 @@ def flow(*tasks: Any, **more: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def workers(database: Address, tools: Tools, number: int = 1) -> AsyncIterator[list[str]]:
+async def workers(
+    database: Address, tools: Tools, number: int = 1, servers: Any = None, at_once: int = 4
+) -> AsyncIterator[list[str]]:
     """Workers that carry what is queued; the runs that they begin."""
     begun: list[str] = []
 
     async def work(name: str) -> None:
         journal = Journal(database)
-        async with Orchestrator({"s": tools.mcp}, journal=journal) as engine:
-            claim = await journal.announce(f"worker {name}", {"at_once": 4})
+        async with Orchestrator(servers or {"s": tools.mcp}, journal=journal) as engine:
+            claim = await journal.announce(f"worker {name}", {"at_once": at_once})
             ready.set()
             try:
                 while True:
@@ -102,6 +134,19 @@ async def workers(database: Address, tools: Tools, number: int = 1) -> AsyncIter
             await ready.wait()
         yield begun
         group.cancel_scope.cancel()
+
+
+async def left(journal: Journal, run_id: str) -> None:
+    """Have others go on with a run."""
+    kept = journal.carried(run_id)
+    assert kept is not None
+    await kept.leave()
+
+
+async def until(condition: Any) -> None:
+    with anyio.fail_after(60):
+        while not condition():
+            await anyio.sleep(0.01)
 
 
 def queued(database: Address) -> list[str]:
@@ -173,3 +218,364 @@ async def test_the_result_is_as_without_workers(database: Address, plan: dict[st
     document = {**kept.result, "tasks": {name: each.to_dict() for name, each in kept.tasks.items()}}
     assert same(document) == same(found.to_dict())
     assert [each.id for each in runs(database)] == [found.run_id]
+
+
+@pytest.mark.parametrize("limit", [{"max_parallel": 4}, {}])
+async def test_all_parts_together_keep_to_the_limits(database: Address, limit: Any) -> None:
+    tools = Tools()
+    tools.go_on = anyio.Event()
+    more = {} if limit else {"max_concurrency": 4}
+    plan, ended = flow(each(list(range(24)), **limit), **more), list[RunResult]()
+
+    async def go(engine: Orchestrator) -> None:
+        ended.append(await engine.run(plan))
+
+    async with (
+        workers(database, tools, 3, at_once=1) as begun,
+        Orchestrator({"s": tools.mcp}, journal=database) as engine,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(go, engine)
+        await until(lambda: tools.in_flight == 4)  # two parts with two calls each
+        assert len(begun) == 2
+        tools.go_on.set()
+        await until(lambda: ended)
+    assert (ended[0].status, len(begun), tools.most) == ("success", 8, 4)
+
+
+async def test_an_item_that_fails_keeps_others_from_beginning(database: Address) -> None:
+    tools = Tools()
+    tools.go_on, tools.fail = anyio.Event(), anyio.Event()
+    plan = flow(each([-1, *range(40)], max_parallel=2, on_item_error="stop"))
+    ended: list[RunResult] = []
+
+    async def go(engine: Orchestrator) -> None:
+        ended.append(await engine.run(plan))
+
+    async with (
+        workers(database, tools, 2),
+        Orchestrator({"s": tools.mcp}, journal=database) as engine,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(go, engine)
+        await until(lambda: sorted(tools.called) == [-1, 2])  # each the first of a part
+        tools.fail.set()
+        await until(lambda: ask(database, "select 1 from record where kind='halt'"))
+        tools.go_on.set()
+        await until(lambda: ended)
+    task = ended[0]["map"]
+    assert task.items is not None
+    statuses = [item.status for item in task.items]
+    assert statuses[0] == "error"
+    assert statuses.count("skipped") > 30
+    assert len(tools.called) == 41 - statuses.count("skipped")
+    reason = "item 0 failed, and on_item_error is stop"
+    assert {x.outcome.reason for x in task.items if isinstance(x.outcome, Skipped)} == {reason}
+    kept = documents_of(database, ended[0].run_id).tasks["map"]
+    assert [item.status for item in kept.items or ()] == statuses
+
+
+@pytest.mark.parametrize("how", ["cancel", "critical", "timeout"])
+async def test_what_ends_the_run_ends_its_parts(database: Address, how: str) -> None:
+    tools = Tools()
+    tools.go_on = anyio.Event()
+    critical = {**call("bad", n="$OUTPUT[wait]"), "critical": True}
+    wait = {"id": "wait", "tool": "s:hold", "arguments": {}}
+    more = {"timeout_s": 1.5} if how == "timeout" else {}
+    tasks = [wait, critical] if how == "critical" else []
+    plan = flow(each(list(range(20))), *tasks, schedule="dataflow", **more)
+
+    async def go(run: Run) -> None:
+        ended.append(await run.execute())
+
+    ended: list[RunResult] = []
+    async with (
+        workers(database, tools, 2),
+        Orchestrator({"s": tools.mcp}, journal=database) as engine,
+        engine.begin(plan) as carried,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(go, carried)
+        await until(lambda: tools.in_flight)
+        if how == "cancel":
+            carried.cancel()
+        tools.held.set()
+        await until(lambda: ended)
+        await until(lambda: not tools.in_flight)
+        assert not queued(database)
+    assert ended[0]["map"].status == "cancelled"
+    assert {item.status for item in ended[0]["map"].items or ()} == {"cancelled"}
+    assert len(ended[0]["map"].items or ()) == 20
+    assert len(ended[0]["map"].output) == 20
+    states = {status for (status,) in ask(database, "select status from run where kind='part'")}
+    assert states == {"cancelled"}
+
+
+async def test_another_process_goes_on_with_the_run_and_its_parts(database: Address) -> None:
+    tools = Tools()
+    tools.go_on = anyio.Event()
+    journal = Journal(database)
+    async with workers(database, tools, 2) as begun:
+        async with Orchestrator({"s": tools.mcp}, journal=journal) as engine:
+            with anyio.CancelScope() as scope:
+                async with (
+                    engine.begin(flow(each(list(range(20))), SUM)) as first,
+                    anyio.create_task_group() as group,
+                ):
+                    group.start_soon(first.execute)
+                    await until(lambda: len(tools.called) > 3)
+                    await left(journal, first.run_id)  # as a process that was killed
+                    scope.cancel()
+        tools.go_on.set()
+        async with Orchestrator({"s": tools.mcp}, journal=database) as engine:
+            with anyio.fail_after(60):
+                async with engine.resume(first.run_id) as second:
+                    found = await second.execute()
+    assert (found.status, found.output, found.resumed) == ("success", {"sum": 380}, 1)
+    assert sorted(tools.called) == list(range(20))
+    assert len(begun) == len(set(begun)) == 7
+    async with (
+        Orchestrator({"s": tools.mcp}, journal=database) as engine,
+        engine.retry(first.run_id, alone=["sum"]) as again,
+    ):
+        assert (await again.execute()).output == {"sum": 380}
+    assert len(tools.called) == 20
+
+
+async def test_a_run_that_goes_on_after_its_items_reads_them(database: Address) -> None:
+    tools = Tools()
+    asks = {"id": "go", "ask": {"message": "go on?"}, "depends_on": ["map"]}
+    last = {"id": "last", "value": "${[OUTPUT[map][1].n, ITEMS[map][2].output.n, OUTPUT[go]]}"}
+    plan = flow(each([1, 2, 3, 4, -5]), asks, {**last, "run_if": "all_done"})
+    plan["tasks"][1]["run_if"] = "all_done"
+    paused, _ = await run(database, tools, plan)
+    assert paused.status == "paused"
+    answer(database, paused.run_id, "go", lambda _: Reply(True), Hiding())
+    async with (
+        Orchestrator({"s": tools.mcp}, journal=database) as engine,
+        engine.resume(paused.run_id) as again,
+    ):
+        found = await again.execute()
+    assert found.output == {"last": [4, 6, True]}
+    assert same(paused["map"].to_dict()) == same(found["map"].to_dict())
+    assert len(tools.called) == 5
+
+
+async def test_nobody_takes_the_parts_so_the_run_carries_them(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spread_task, "PATIENCE_S", 0.0)
+    tools, journal = Tools(), Journal(database)
+    async with Orchestrator({"s": tools.mcp}, journal=journal) as engine:
+        claim = await journal.announce("worker busy", {"at_once": 2})
+        found = await engine.run(flow(each(), SUM))
+        claim.end(is_kept=True)
+    assert found.output == {"sum": 90}
+    carried = ask(database, "select count(*) from run where kind='part' and status='success'")
+    assert carried == [(4,)]
+
+
+LOCKED = {"tasks": [{**call("a", n=1), "locks": ["x"]}]}
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        flow(each([1, 2, 3])),
+        flow(each(locks=["a"])),
+        flow(each(tool=None, workflow=LOCKED, arguments={})),
+        flow(each(), budget={"calls": 100}),
+        flow(each(), budget={"result_mb": 100}),
+        flow({"id": "o", "workflow": flow(each())}),
+        flow(call("a", n=1), **{"finally": [each()]}),
+    ],
+)
+async def test_one_process_carries_items_that_have_something_in_common(
+    database: Address, plan: dict[str, Any]
+) -> None:
+    if plan["tasks"][0].get("tool", "") is None:
+        del plan["tasks"][0]["tool"]
+    found, begun = await run(database, Tools(), plan)
+    assert (found.status, begun) == ("success", [])
+
+
+async def test_what_items_ask_is_asked_of_the_run(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = Tools()
+    plan = flow(each([1, 2, 3, 4, 5], approve=True), SUM)
+    paused, begun = await run(database, tools, plan)
+    assert (paused.status, tools.called, len(set(begun))) == ("paused", [], 2)
+    assert [(each.task, each.item) for each in paused.questions] == [("map", n) for n in range(5)]
+    assert {item.status for item in paused["map"].items or ()} == {"waiting"}
+    question = lambda _: Reply(True)  # noqa: E731
+    for item in range(4):
+        answer(database, paused.run_id, "map", question, Hiding(), item=item)
+    answer(database, paused.run_id, "map", lambda _: Reply(refused=True), Hiding(), item=4)
+    monkeypatch.setattr(spread_task, "PATIENCE_S", 0.0)  # there are no workers now
+    async with (
+        Orchestrator({"s": tools.mcp}, journal=database) as engine,
+        engine.resume(paused.run_id) as again,
+    ):
+        with anyio.fail_after(60):
+            found = await again.execute()
+    assert found.output == {"sum": 20}
+    assert [item.status for item in found["map"].items or ()] == ["success"] * 4 + ["error"]
+    assert sorted(tools.called) == [1, 2, 3, 4]
+
+
+async def test_a_person_at_the_run_answers_for_its_items(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spread_task, "PATIENCE_S", 0.5)
+    tools, asked = Tools(), list[int | None]()
+
+    def yes(question: Question) -> bool:
+        asked.append(question.item)
+        return True
+
+    within = {"tasks": [{**call("a", n="$INPUT.n"), "approve": True}], "inputs": {"n": {}}}
+    plan = flow({**each([1, 2, 3, 4, 5]), "workflow": within})
+    del plan["tasks"][0]["tool"]
+    found, _ = await run(database, tools, plan, answer=yes)
+    assert found.status == "success"
+    assert sorted(tools.called) == [1, 2, 3, 4, 5]
+    assert len(asked) == 5
+
+
+async def test_a_part_whose_run_has_ended_makes_no_call(database: Address) -> None:
+    tools, journal = Tools(), Journal(database)
+    async with Orchestrator({"s": tools.mcp}, journal=journal) as engine:
+        claim = await journal.announce("worker busy", {"at_once": 2})
+        with anyio.CancelScope() as scope:
+            async with engine.begin(flow(each())) as begun, anyio.create_task_group() as group:
+                group.start_soon(begun.execute)
+                await until(lambda: len(queued(database)) == 2)
+                await left(journal, begun.run_id)
+                scope.cancel()
+        claim.end(is_kept=True)
+        await engine.end(begun.run_id)
+        for part in queued(database):
+            with pytest.raises(JournalError, match="is a part, has ended"):
+                async with engine.resume(part):
+                    pass
+    assert tools.called == []
+    assert set(ask(database, "select status from run")) == {("cancelled",)}
+
+
+async def test_a_part_that_a_person_cancels_fails_its_task(
+    database: Address, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tools = Tools()
+    tools.go_on = anyio.Event()
+    ended: list[RunResult] = []
+
+    async def go(engine: Orchestrator) -> None:
+        ended.append(await engine.run(flow(each(fallback={"value": "$ERROR.message"}))))
+
+    async with (
+        workers(database, tools, 2) as begun,
+        Orchestrator({"s": tools.mcp}, journal=database) as engine,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(go, engine)
+        await until(lambda: len(begun) == 2)
+        run_id = begun[0].partition(".")[0]
+        await to_thread.run_sync(main, ["show", run_id, "--database", database.url])
+        shown = json.loads(capsys.readouterr().out)
+        assert shown["parts"][f"{run_id}.map.0"] == "running"
+        assert (len(shown["parts"]), shown["items_settled"]) == (4, {})
+        ask_to_end(database, f"{run_id}.map.1")
+        await until(lambda: ended)
+    assert "map.1, a part of it, ended as cancelled" in ended[0]["map"].output
+
+
+async def test_parts_are_found_by_their_whole_id_and_deleted_with_their_run(
+    database: Address,
+) -> None:
+    found, begun = await run(database, Tools(), flow(each()))
+    one = f"{found.run_id}.map.1"
+    assert one in begun
+    assert find(database, one).kind == "part"
+    assert find(database, found.run_id[:20]).id == find(database, "last").id == found.run_id
+    with pytest.raises(JournalError, match="unknown run"):
+        find(database, one[:-1])
+    assert names(database) == ["w"]
+    assert totals_of(database).runs.ended.total() == 1
+    async with Journal(database, keep_runs=0) as journal:
+        assert journal.prune() == [found.run_id]
+    assert ask(database, "select count(*) from run") == [(0,)]
+
+
+async def test_no_part_has_a_secret_in_the_database(database: Address) -> None:
+    tools = Tools()
+    servers = {"s": tools.mcp, "other": Server(url="https://h/", headers={"k": "hunter2"})}
+    plan = flow({**each(["hunter2", "a", "b", "c", "d"]), "arguments": {"n": "${length(ITEM)}"}})
+    async with (
+        workers(database, tools, servers=servers),
+        Orchestrator(servers, journal=database) as engine,
+    ):
+        found = await engine.run(plan)
+    assert [each["n"] for each in found["map"].output] == [14, 2, 2, 2, 2]
+    assert not ask(database, "select 1 from run where request like '%hunter2%'")
+
+
+@pytest.mark.parametrize(
+    ("calls", "at_once", "places", "most", "of_items", "of_calls"),
+    [
+        (0, 0, 12, 0, 0, 0),
+        (10, 0, 12, 10, 0, 1),
+        (10, 0, 4, 2, 0, 5),
+        (10, 1, 12, 1, 1, 10),
+        (24, 9, 4, 3, 3, 8),
+        (0, 5, 3, 1, 5, 0),
+        (100, 0, 12, 10, 0, 10),
+    ],
+)
+def test_parts_share_the_limits(
+    calls: int, at_once: int, places: int, most: int, of_items: int, of_calls: int
+) -> None:
+    shape = spread_task.shape_of(1000, 500, calls, at_once, places)
+    assert (shape.most, shape.most_items, shape.most_calls) == (most, of_items, of_calls)
+    assert shape.parts == 2
+
+
+async def test_who_leaves_a_run_leaves_the_part_that_it_carries(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spread_task, "PATIENCE_S", 0.0)
+    tools, journal = Tools(), Journal(database)
+    tools.go_on = anyio.Event()
+    async with Orchestrator({"s": tools.mcp}, journal=journal) as engine:
+        claim = await journal.announce("worker busy", {"at_once": 2})
+        with anyio.CancelScope() as scope:
+            async with engine.begin(flow(each())) as begun, anyio.create_task_group() as group:
+                group.start_soon(begun.execute)
+                await until(lambda: tools.in_flight == 3)
+                await left(journal, begun.run_id)
+                scope.cancel()
+        claim.end(is_kept=True)
+    assert {each.status for each in runs(database)} == {"interrupted"}
+    assert find(database, f"{begun.run_id}.map.0").status == "interrupted"
+    tools.go_on.set()
+    async with (
+        workers(database, tools),
+        Orchestrator({"s": tools.mcp}, journal=database) as engine,
+        engine.resume(begun.run_id, unknown="repeat") as again,
+    ):
+        found = await again.execute()
+    assert found.status == "success"
+    assert sorted(tools.called) == sorted([*range(10), 0, 1, 2])  # those in flight once more
+
+
+async def test_a_part_that_has_paused_goes_on_when_its_run_is_answered(database: Address) -> None:
+    paused, _ = await run(database, Tools(), flow(each([1, 2, 3, 4], approve=True)))
+    parts = [f"{paused.run_id}.map.{n}" for n in (0, 1)]
+
+    def answered() -> list[bool]:
+        with reading(database) as db:
+            return [is_answered(db, part) for part in parts]
+
+    assert answered() == [False, False]
+    answer(database, paused.run_id, "map", lambda _: Reply(True), Hiding(), item=3)
+    assert answered() == [False, True]

@@ -9,9 +9,11 @@ import pytest
 
 from orchestrator import JournalError, Orchestrator, Question, RefusedError, WorkflowError
 from orchestrator.engine.events import Event, ServerStarting
+from orchestrator.errors import CarriedError
+from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import runs
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.location import Location
+from orchestrator.journal.location import Location, store_of
 from tests.journals import ask
 from tests.real_servers import faulty, plan
 
@@ -279,3 +281,43 @@ async def test_a_run_that_is_queued_begins_when_somebody_resumes_it(journal: Loc
         assert [run.status for run in runs(journal)] == ["queued", "cancelled", "success"]
         await orchestrator.queue(flow)
     assert [run.status for run in runs(journal)] == ["queued", "queued"]
+
+
+async def test_a_run_that_ends_while_it_is_taken_up_stays_ended(
+    journal: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = "update run set status='success'"
+
+    def end(*_: object) -> None:
+        store_of(journal).session().call(lambda db: db.execute(ends))
+
+    async with Orchestrator({}, journal=journal) as orchestrator:
+        run_id = await orchestrator.queue(FLOW)
+        monkeypatch.setattr("orchestrator.journal.journal.check_complete", end)
+        with pytest.raises(CarriedError, match="or has ended it"):
+            async with orchestrator.resume(run_id):
+                pass
+    assert [each.status for each in runs(journal)] == ["success"]
+
+
+async def test_of_two_that_begin_a_queued_run_one_does(
+    journal: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[CarriedError] = []
+
+    def begin_too(*_: object) -> None:
+        try:
+            second._resume(run_id, "ask", Hiding(), False)
+        except CarriedError as error:
+            refused.append(error)
+
+    async with (
+        Orchestrator({}, journal=journal) as orchestrator,
+        Journal(journal) as second,
+    ):
+        run_id = await orchestrator.queue({"tasks": [{"id": "a", "value": 1}]})
+        monkeypatch.setattr("orchestrator.journal.journal.check_complete", begin_too)
+        async with orchestrator.resume(run_id) as run:
+            assert len(refused) == 1
+            assert (await run.execute()).status == "success"
+    assert [each.status for each in runs(journal)] == ["success"]
