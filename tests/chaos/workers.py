@@ -121,7 +121,15 @@ class Siege:
         member = self.chance.choice(self.fleet.members)
         time.sleep(self.chance.uniform(0, 0.3))
         runs = self.fleet.carried_by(member)
-        return (member, runs) if runs else None
+        return (member, runs) if runs and self._is_calling(runs) else None
+
+    def _is_calling(self, runs: Mapping[str, int]) -> bool:
+        """Whether a call of any of these runs is under way, or was when a worker was killed."""
+        lines = self.lines()
+        begun = Counter(line[6:] for line in lines if line.startswith("begin "))
+        open_ = begun - Counter(line[4:] for line in lines if line.startswith("end "))
+        numbers = {str(self.runs[run]) for run in runs}
+        return any(key.partition("-")[0] in numbers for key in open_)
 
     def _answers_big(self, runs: Mapping[str, int], before: Counter[str]) -> bool:
         keys = [f"end {self.runs[run]}-big" for run in runs]

@@ -61,7 +61,7 @@ async def test_tools_are_called_as_tasks(design: str) -> None:
     told: list[Event] = []
     names = ("build", "ask", "fail", "refuse", "drop", "forget")
     plan = {
-        "tasks": [*map(task, names), task("stuck", timeout_s=0.4)],
+        "tasks": [*map(task, names), task("stuck", timeout_s=2.0)],
         "max_concurrency": 0,
     }
     with anyio.fail_after(TIMEOUT_S):
