@@ -55,6 +55,15 @@ COLUMNS = {
     "ideal_ms": "ideal ms",
     "of_ideal": "x ideal",
     "now_mb": "MB now",
+    "predicted_ms": "predicted ms",
+    "of_measured": "x measured",
+    "cost": "us",
+    "rows_a_second": "rows/s",
+    "commits_a_second": "commits/s",
+    "calls_a_minute": "calls/min",
+    "database": "% of database",
+    "wait_ms": "wait ms",
+    "wait_p95_ms": "P95 of waits",
     "cpu_per_task_us": "us of CPU/task",
 }
 WRAPPED = {COLUMNS[name] for name in ("load_per_task_us", "workflow_bytes_per_task")}

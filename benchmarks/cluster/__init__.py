@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 1 with `--check` if a target is missed."""
-    from benchmarks.cluster import limits, place, slots, tasks
+    from benchmarks.cluster import costs, limits, model, place, slots, tasks
 
     args = parser().parse_args(arguments)
     names = args.only or list(TITLES)
@@ -88,6 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             slots.measure_waiting(postgres, config, bench)
         if "tasks" in names:
             tasks.measure(postgres, args.environments.resolve(), bench, tell)
+        if "costs" in names or "model" in names:
+            known = costs.measure(postgres, config, bench)
+    if "model" in names:
+        of_slots = [each for each in found if each.scenario == "slots"]
+        model.measure(known, {slots.workers_of(each): each.times_ms for each in of_slots}, bench)
     verdicts = targets.judge(found, names, quick=args.quick, targets=TARGETS)
     if args.json:
         report.save(args.json, report.document(facts, found, verdicts))

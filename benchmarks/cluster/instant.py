@@ -14,6 +14,7 @@ import anyio
 from orchestrator import Orchestrator, Server
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.limits import FIRST, Priority
+from orchestrator.cluster import dispatch
 from orchestrator.cluster.dispatch import DbosDispatch
 from orchestrator.cluster.worker import Worker
 from orchestrator.engine.events import OnEvent, ServerReady, ServerStarting
@@ -68,4 +69,6 @@ async def work(url: str, at_once: int) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 3:
+        dispatch.IDLE_S = float(sys.argv[3])
     anyio.run(work, sys.argv[1], int(sys.argv[2]))

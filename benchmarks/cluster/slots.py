@@ -12,6 +12,7 @@ import psycopg
 from benchmarks.cluster import place
 from benchmarks.measure import Bench, Measurement
 from benchmarks.scenarios import Document
+from orchestrator.cluster.release import AHEAD
 from tests.postgres import Server
 
 TASKS, DELAY_MS = 50, 50
@@ -20,10 +21,15 @@ AT_ONCE, MAX_CONCURRENCY = 4, 5
 SCALES = (1, 2, 4)  # workers
 RUNS, QUICK_RUNS = 50, 10  # for each worker
 WAITING, QUICK_WAITING = 10_000, 1_000
-_COPY = """insert into orchestrator.run(id, workflow, status, kind, origin, epoch, resumed, started,
-ended, duration_ms, request, result) select id || '-' || n, workflow, status, kind, origin, epoch,
-resumed, started, ended, duration_ms, request, result
-from orchestrator.run, generate_series(1, %s) as n where id = %s"""
+_COPY = """with copies as (select id || '-' || n as id, id as origin_id
+from orchestrator.run, generate_series(1, %s) as n where id = %s), runs as (
+insert into orchestrator.run(id, workflow, status, kind, epoch, resumed, started, request)
+select c.id, workflow, status, kind, epoch, resumed, started, request
+from copies as c join orchestrator.run as r on r.id = origin_id returning id)
+insert into orchestrator.queued(run, workflow, servers)
+select c.id, workflow, servers from copies as c join orchestrator.queued as q on run = origin_id"""
+_AHEAD = """select count(*) filter (where handed), count(*) filter (where not begun)
+from orchestrator.queued"""
 
 
 def workflow(delay_ms: int, tasks: int = TASKS) -> Document:
@@ -39,6 +45,11 @@ def ideal_s(workers: int, runs: int) -> float:
     """How long runs take if no slot ever waits, seconds."""
     slots = workers * AT_ONCE * MAX_CONCURRENCY
     return runs * TASKS * DELAY_MS / 1000 / slots
+
+
+def workers_of(measured: Measurement) -> int:
+    """How many workers were measured."""
+    return int(measured.variant.partition(" ")[0])
 
 
 def measure(postgres: Server, config: Path, bench: Bench) -> None:
@@ -84,12 +95,12 @@ def _memory_mb(postgres: Server, config: Path, waiting: int) -> tuple[float, flo
     with place.workers(url, config, 1, 1) as (worker,):
         anyio.run(place.submit, url, config, workflow(3_600_000, 1), 1)
         with psycopg.connect(url, autocommit=True) as db:
-            count = "select count(*) from dbos.workflow_status where status = %s"
-            running = lambda: db.execute(count, ("PENDING",)).fetchone() == (1,)  # noqa: E731
-            place.until(running)
+            running = "select count(*) from orchestrator.run where status = 'running'"
+            place.until(lambda: db.execute(running).fetchone() == (1,))
             if waiting:
                 _, (one,) = anyio.run(place.submit, url, config, workflow(DELAY_MS), 1)
                 db.execute(_COPY, (waiting - 1, one))
-            place.until(lambda: db.execute(count, ("ENQUEUED",)).fetchone() == (waiting,))
-        time.sleep(5)  # it looks many times
+            handed = 1 + min(waiting, AHEAD)  # the others wait in the journal
+            place.until(lambda: db.execute(_AHEAD).fetchone() == (handed, waiting))
+        time.sleep(10)  # it looks many times
         return place.memory_mb(worker), place.memory_mb(worker, "VmHWM")
