@@ -1,7 +1,7 @@
 """Checks a workflow before its first call: its inputs, servers and tools.
 
 The static checker is imported by the functions that need it: a run without a lock file starts its
-servers sooner.
+servers sooner. Longer than other files: its checks share what is known of servers.
 """
 
 from __future__ import annotations

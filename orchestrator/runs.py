@@ -66,8 +66,7 @@ class Runs(Inspector):
         answer: AnswerCallback | None = None,
     ) -> None:
         super().__init__(pool, Held(journal, pool))
-        self._answer = answer
-        self._observers, self._journal = tuple(observers), journal
+        self._answer, self._observers, self._journal = answer, tuple(observers), journal
         if journal is not None:
             journal.on_commit = self._telemetry.on_commit
             share(pool, journal.location)

@@ -83,19 +83,13 @@ async def log_in(
     keeper = _Keeper(subject, store, Authorizer(subject, store, client=client))
     before = await keeper.authorizer.current() or Login(url=subject.url)
     refusal = await _refusal(subject, client)
-    known: OAuthClientInformationFull | None = None
+    known = None if person is None else before.client_for(person.redirect_url, time.time())
     if person is None:
         provider = flows.by_client(subject)
     else:
-        known = before.client_for(person.redirect_url, time.time())
-        provider = flows.by_person(
-            subject,
-            before.model_copy(update={"tokens": None, "client": known}),
-            person.redirect_url,
-            person.open,
-            person.answer,
-            keeper.note_client,
-        )
+        afresh = before.model_copy(update={"tokens": None, "client": known})
+        asks = person.redirect_url, person.open, person.answer
+        provider = flows.by_person(subject, afresh, *asks, keeper.note_client)
     with anyio.move_on_after(PERSON_S):
         try:
             login = await keeper.authorizer.obtained(provider, before, refusal)

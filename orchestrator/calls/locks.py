@@ -1,4 +1,7 @@
-"""Named locks: exclusive, shared, or counted, for a resource of which there are several."""
+"""Named locks: exclusive, shared, or counted, for a resource of which there are several.
+
+Longer than other files: all three wait in the same line.
+"""
 
 from __future__ import annotations
 

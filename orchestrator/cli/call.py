@@ -19,6 +19,7 @@ from orchestrator.errors import CallError, InvalidArgumentsError, Problem, Workf
 if TYPE_CHECKING:
     from orchestrator.client import Orchestrator
     from orchestrator.schema.tool import Tool
+    from orchestrator.servers.pool import ServerPool
 
 MAX_SHOWN = 8  # proposed values of an argument
 
@@ -56,19 +57,24 @@ def call(options: argparse.Namespace) -> int:
                 raise await _with_values(error, orchestrator, target, known[0], values) from None
             raise
 
+    with exporting():
+        output = with_servers(_shared_pool(options), ask)
+    if isinstance(output, str) and not options.json:
+        write(output)
+    else:
+        write_json(output)
+    return 0
+
+
+def _shared_pool(options: argparse.Namespace) -> ServerPool:
+    """The servers, with what grants their limits that all processes share, if they have any."""
     pool = pool_of(options, servers := read_servers(options), lock_of(options))
     if any(pool.unshared):
         from orchestrator.cli.journal import journal_path
         from orchestrator.durable import share
 
         share(pool, journal_path(options, servers))
-    with exporting():
-        output = with_servers(pool, ask)
-    if isinstance(output, str) and not options.json:
-        write(output)
-    else:
-        write_json(output)
-    return 0
+    return pool
 
 
 async def _with_values(

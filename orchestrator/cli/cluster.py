@@ -110,16 +110,9 @@ def worker(options: argparse.Namespace) -> int:
     import_module("mcp")  # now, since a run that is taken over should not wait for it
     address = journal.location
     assert isinstance(address, Address)
-    working = Worker(
-        engine,
-        journal,
-        DbosDispatch(address),
-        at_once=options.at_once,
-        labels=options.labels,
-        unknown=options.unknown,
-        drain_s=options.drain_s,
-        tell=complain,
-    )
+    named = ("at_once", "labels", "unknown", "drain_s")
+    settings = {name: getattr(options, name) for name in named}
+    working = Worker(engine, journal, DbosDispatch(address), **settings, tell=complain)
 
     async def session() -> None:
         scope = anyio.CancelScope()

@@ -89,7 +89,7 @@ def _look(options: argparse.Namespace, journal: Address | None) -> Seen:
 
 
 def _watch(options: argparse.Namespace, journal: Address | None) -> int:
-    """Show who holds what and who waits, until an interrupt; each change is a line in a pipe."""
+    """Show the holders and the waiters until an interrupt; each change is a line in a pipe."""
     known: dict[tuple[str, ...], str] = {}
     try:
         if sys.stdout.isatty() and not options.json:

@@ -185,7 +185,7 @@ class Worker:
             if isinstance(how, str):
                 return how
             self._give_back(run, how)
-        except Exception as bug:  # it is no outcome of the run
+        except Exception as bug:  # that is not how the run has ended
             raise HandedOver from bug
         raise HandedOver
 

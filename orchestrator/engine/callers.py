@@ -70,13 +70,9 @@ class Callers:
         traced = _untraced if shared.settings.tracing is None else with_trace
         in_time = _unless(has_ended, traced(with_timeout(shared.caller, on_start)))
         in_time = in_time if keeping is None else keeping.with_intent(in_time)
-        spending = shared.spending
-        if spending.is_bounded:  # before it is kept that a call leaves
-            in_time = _unless(has_ended, _counted(spending, in_time, emitter))
-        if shared.settings.drain is not None:
-            in_time = shared.settings.drain.around(in_time)
+        in_time = _held_back(shared, in_time, has_ended, emitter)
         # Where runs take turns, all tasks of a run are one group.
-        group = spending.outermost
+        group = shared.spending.outermost
         in_slot = with_slots(in_time, servers.policies, shared.slots, on_wait, group)
         self.fitting = held(in_slot if asking is None else asking.before(in_slot))
         self.call = with_server_ready(
@@ -90,6 +86,16 @@ class Callers:
             ready = with_server_ready(held(inside), fit)
             self.inner = _in_all(ready, plan, keeping)
         self.ask = shared.caller if asking is None else asking.ask
+
+
+def _held_back(
+    shared: Shared, call_next: Caller, has_ended: Callable[[], bool], emitter: Emitter
+) -> Caller:
+    """Calls that leave only as budgets and a worker that ends let them; before that is kept."""
+    if shared.spending.is_bounded:
+        call_next = _unless(has_ended, _counted(shared.spending, call_next, emitter))
+    drain = shared.settings.drain
+    return call_next if drain is None else drain.around(call_next)
 
 
 def _held(

@@ -90,14 +90,9 @@ class Run:
         self._paused: Stop | None = None
         spending, asked = self._new_spending(), self._questions if made_up is None else None
         self._shared = Shared.of(workflow, caller, settings, self._servers, spending, asked)
-        self._tasks = TaskRunner(
-            workflow,
-            self._shared,
-            self._settled,
-            self._emitter,
-            self.schedule,
-            began_s=0.0 if self._recorder is None else self._recorder.elapsed_s,
-        )
+        began_s = 0.0 if self._recorder is None else self._recorder.elapsed_s
+        of = workflow, self._shared, self._settled, self._emitter, self.schedule
+        self._tasks = TaskRunner(*of, began_s=began_s)
         for task, result in (settled or {}).items():
             self._known(task)
             self._settled.add(result)

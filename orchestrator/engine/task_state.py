@@ -1,4 +1,7 @@
-"""The state of a task that is under way: its calls, its items and their times."""
+"""The state of a task that is under way: its calls, its items and their times.
+
+Longer than other files: items are calls of their task, and their states refer to each other.
+"""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ class Parts:
         self._writer.put(self._lease, WRITE_ONCE, lambda: values)
 
     async def take_back(self, numbers: Iterable[int], status: str = QUEUED) -> None:
-        """End parts that have this status, whoever is about to begin them."""
+        """End parts that have this status, also those that another process is about to begin."""
         for number in numbers:
             values = time.time(), self.id_of(number), status
             self._writer.put(self._lease, _TAKE_BACK, partial(_values, *values))

@@ -55,7 +55,7 @@ def workflow_files(directory: Path) -> list[Path]:
         path
         for path in sorted(directory.iterdir())[:MAX_FILES]
         if path.suffix in SUFFIXES and not path.name.endswith(_NOT_WORKFLOWS)
-        # A pipe has no end; a link to nothing is told of where it is read.
+        # A pipe has no end; a link to nothing is an error where it is read.
         if path.is_file() or not path.exists()
     ]
 

@@ -60,7 +60,7 @@ class Cluster:
         self._link.put(Act("ask", granted))
         try:
             await granted.changed.wait()
-            while not granted.is_settled:  # it is told again when the connection was lost
+            while not granted.is_settled:  # it is asked again after the connection was lost
                 granted.changed = anyio.Event()
                 on_wait()
                 await granted.changed.wait()
@@ -99,7 +99,7 @@ class Cluster:
             raise CallError("server_unavailable", f'scope = "cluster": {message}')
 
     def take(self, granted: Granted, news: News, why: str) -> None:
-        """Take news of the database, in the event loop of who waits for them."""
+        """Take news of the database, in the event loop of the waiters."""
         if news == "seen":
             self._seen = int(why)
             return

@@ -1,4 +1,4 @@
-"""Who holds the locks that all processes with the same journal share, and who waits for them."""
+"""The holders and waiters of the locks that all processes with the same journal share."""
 
 from __future__ import annotations
 
