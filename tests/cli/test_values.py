@@ -156,7 +156,7 @@ def test_call_warns_of_an_argument_that_its_tool_does_not_declare(
     [
         (["run", "w", "--quit"], 'unknown option "--quit". Did you mean "--quiet"?'),
         (["call", "s:t", "--zzz=1"], 'unknown option "--zzz=1"\n'),
-        (["lock", "--json"], 'unknown option "--json"'),
+        (["init", "--json"], 'unknown option "--json"'),
         (["run", "w", "other.json"], 'expected NAME=VALUE, got "other.json"'),
         (["schema", "test", "x"], "unrecognized arguments: x"),
         (["run"], "required: FILE\n"),
