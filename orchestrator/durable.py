@@ -237,14 +237,27 @@ async def carried(run: Run, kept: KeptRun, start_soon: Callable[..., None]) -> A
 async def unless_refused(kept: KeptRun) -> AsyncIterator[None]:
     """Forget a run that began in the block, and that the check against its servers refuses."""
     try:
-        yield
-    except WorkflowError:
-        if kept.is_new:
-            with anyio.CancelScope(shield=True):
-                await kept.forget()
-        raise
+        async with letting_go(kept):
+            try:
+                yield
+            except WorkflowError:
+                if kept.is_new:
+                    with anyio.CancelScope(shield=True):
+                        await kept.forget()
+                raise
     finally:
         kept.claim.free()
+
+
+@asynccontextmanager
+async def letting_go(kept: KeptRun) -> AsyncIterator[None]:
+    """Let others have a run that an error leaves the block with; they see that before it does."""
+    try:
+        yield
+    except BaseException as error:
+        with anyio.CancelScope(shield=isinstance(error, Exception)):
+            await kept.free()
+        raise
 
 
 async def keep_unbegun(request: RunRequest, kept: KeptRun) -> None:

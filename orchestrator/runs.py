@@ -18,6 +18,7 @@ from orchestrator.durable import (
     carried,
     forked,
     keep_unbegun,
+    letting_go,
     record_of,
     request_of,
     reuse_of,
@@ -245,7 +246,7 @@ class Runs(Inspector):
     ) -> AsyncIterator[Run]:
         journal, secrets = self._kept_in(), self.hiding
         record, kept = await journal.resume(run_id, unknown, secrets, to_end=to_end)
-        try:
+        async with letting_go(kept):
             if isinstance(kept.recorder, PartRecorder):
                 request = request_of_part(kept.recorder, options, self._pool)
             else:
@@ -254,9 +255,6 @@ class Runs(Inspector):
             if record.kind == "fork" and record.origin is not None:
                 of = journal.location, record.origin, request.workflow, secrets
                 request = request.reusing(await to_thread.run_sync(reuse_of, *of))
-        except BaseException:
-            kept.claim.free()
-            raise
         checks = not to_end and request.needs is None
         async with self._carried(request, kept, checks=checks) as run:
             yield run

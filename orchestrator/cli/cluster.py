@@ -12,7 +12,7 @@ import anyio
 
 from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.following import check_on, follow, has_key
-from orchestrator.cli.history import configured, path_of
+from orchestrator.cli.history import configured, database_of, path_of
 from orchestrator.cli.journal import journal_of
 from orchestrator.cli.pool import pool_of
 from orchestrator.cli.signals import Ending, in_event_loop
@@ -39,11 +39,8 @@ def _engine(
         JournalError: They name none.
     """
     table = configured(options) or JournalTable()
-    location = path_of(options, table)
-    if not isinstance(location, Address):
-        why = f"{options.command} needs a journal in PostgreSQL, and {location} is a file"
-        how = "--on" if options.command == "run" else "--database"
-        raise JournalError(f"{why}: name one with {how} postgresql://USER@HOST/DATABASE")
+    named = "--on" if options.command == "run" else "--database"
+    database_of(path_of(options, table), f"{options.command} needs", named)
     journal = journal_of(options, table, warn=None)
     return Orchestrator(pool_of(options, dict(servers), lock_of(options)), journal=journal), journal
 

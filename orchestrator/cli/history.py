@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, read_servers
+from orchestrator.cli.watch import watch
 from orchestrator.documents.text import duration, seconds, visible
+from orchestrator.errors import JournalError
 from orchestrator.journal import history
 from orchestrator.journal.history import KnownRun
-from orchestrator.journal.location import Location, is_url, location_of, store_of
+from orchestrator.journal.location import Address, Location, is_url, location_of, store_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
 VARIABLE = "ORCHESTRATOR_JOURNAL"
 MB = 1_000_000
-WATCH_S = 1.0  # between two looks
 COLUMNS = ("run", "workflow", "status", "started", "took", "resumed")
 
 
@@ -44,6 +45,18 @@ def path_of(options: argparse.Namespace, table: JournalTable | None) -> Location
     import platformdirs
 
     return platformdirs.user_state_path("orchestrator", appauthor=False) / "runs.db"
+
+
+def database_of(location: Location, what: str, option: str = "--database") -> Address:
+    """The database that a journal is in; `what` needs one.
+
+    Raises:
+        JournalError: It is a file.
+    """
+    if not isinstance(location, Address):
+        why = f"{what} a journal in PostgreSQL, and {location} is a file"
+        raise JournalError(f"{why}: name one with {option} postgresql://USER@HOST/DATABASE")
+    return location
 
 
 def configured(options: argparse.Namespace) -> JournalTable | None:
@@ -108,26 +121,15 @@ def _found(options: argparse.Namespace, path: Location) -> list[KnownRun]:
 def _watch(options: argparse.Namespace, path: Location) -> int:
     """Show the runs as they come and end, until an interrupt; each change is a line in a pipe."""
     known: dict[str, KnownRun] = {}
-    try:
-        if sys.stdout.isatty() and not options.json:
-            from rich.live import Live
 
-            from orchestrator.cli.rows import new_console
+    def tell() -> None:
+        for run in reversed(_found(options, path)):
+            if known.get(run.id) != run:
+                known[run.id] = run
+                line = json.dumps(run.to_dict()) if options.json else "  ".join(row_of(run))
+                write(visible(line).rstrip())
 
-            with Live(console=new_console(), auto_refresh=False) as live:
-                while True:
-                    live.update(_table(_found(options, path)), refresh=True)
-                    time.sleep(WATCH_S)
-        while True:
-            for run in reversed(_found(options, path)):
-                if known.get(run.id) != run:
-                    known[run.id] = run
-                    line = json.dumps(run.to_dict()) if options.json else "  ".join(row_of(run))
-                    write(visible(line).rstrip())
-            sys.stdout.flush()
-            time.sleep(WATCH_S)
-    except KeyboardInterrupt:
-        return 0
+    return watch(lambda: _table(_found(options, path)), tell, in_lines=options.json)
 
 
 def _table(runs: Sequence[KnownRun]) -> Table:

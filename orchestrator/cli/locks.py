@@ -7,7 +7,6 @@ import getpass
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from orchestrator.cli.history import configured, path_of
 from orchestrator.cli.pool import warm_place
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS
+from orchestrator.cli.watch import watch
 from orchestrator.documents.text import seconds, visible
 from orchestrator.errors import OrchestratorError
 from orchestrator.journal.location import Address, store_of
@@ -33,7 +33,6 @@ NO_POOL = (
     "the servers' file has all processes of this machine share those"
 )
 COLUMNS = ("lock", "shared by", "state", "how much", "for", "process", "run", "task")
-WATCH_S = 1.0  # between two looks
 _BY = {"pool": "commands of the pool", "host": "this machine", "cluster": "all with the journal"}
 
 
@@ -91,21 +90,12 @@ def _look(options: argparse.Namespace, journal: Address | None) -> Seen:
 def _watch(options: argparse.Namespace, journal: Address | None) -> int:
     """Show the holders and the waiters until an interrupt; each change is a line in a pipe."""
     known: dict[tuple[str, ...], str] = {}
-    try:
-        if sys.stdout.isatty() and not options.json:
-            from rich.live import Live
 
-            from orchestrator.cli.rows import new_console
+    def tell() -> None:
+        nonlocal known
+        known = _tell(_look(options, journal), known, is_json=options.json)
 
-            with Live(console=new_console(), auto_refresh=False) as live:
-                while True:
-                    live.update(_table(_look(options, journal)), refresh=True)
-                    time.sleep(WATCH_S)
-        while True:
-            known = _tell(_look(options, journal), known, is_json=options.json)
-            time.sleep(WATCH_S)
-    except KeyboardInterrupt:
-        return 0
+    return watch(lambda: _table(_look(options, journal)), tell, in_lines=options.json)
 
 
 def _tell(
@@ -133,7 +123,6 @@ def _tell(
             lock, each = rows.get(who, ({"capacity": 0}, {"amount": ""}))
             words = [name, _BY[scope], state, _amount(lock, each), process, run, task]
             write(visible("  ".join(filter(None, words))))
-    sys.stdout.flush()
     return now
 
 

@@ -93,15 +93,17 @@ def pair_or_object(text: str) -> tuple[str, str]:
 
 def count(text: str) -> int:
     """An integer of at least 0."""
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f'expected an integer of at least 0, got "{text}"')
-    return int(text)
+    return _at_least(0, text)
 
 
 def positive(text: str) -> int:
     """An integer of at least 1."""
-    if not text.isascii() or not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f'expected an integer of at least 1, got "{text}"')
+    return _at_least(1, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f'expected an integer of at least {least}, got "{text}"')
     return int(text)
 
 

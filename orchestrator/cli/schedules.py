@@ -9,10 +9,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.diagnostics import complain
-from orchestrator.cli.history import configured, path_of
+from orchestrator.cli.history import configured, database_of, path_of
 from orchestrator.cli.streams import write_json
 from orchestrator.documents.text import quoted
-from orchestrator.errors import JournalError
 from orchestrator.journal import schedules as kept
 from orchestrator.journal.location import Address, store_of
 from orchestrator.journal.orders import Order
@@ -26,10 +25,7 @@ COLUMNS = ("schedule", "workflow", "cron", "zone", "next", "last run", "missed")
 
 def schedules(options: argparse.Namespace) -> int:
     """`orchestrator schedules`."""
-    journal = path_of(options, configured(options))
-    if not isinstance(journal, Address):
-        why = f"schedules are in a journal in PostgreSQL, and {journal} is a file"
-        raise JournalError(f"{why}: name one with --database postgresql://USER@HOST/DATABASE")
+    journal = database_of(path_of(options, configured(options)), "schedules are in")
     if options.remove is not None:
         store_of(journal).session().call(lambda db: kept.remove(db, options.remove))
         print(f"schedule {quoted(options.remove)} is removed", file=sys.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from orchestrator.cluster import offers as offering
 from orchestrator.cluster import release, turns
@@ -87,41 +87,41 @@ class Lookout:
         for each in release.release(db, offers):
             self._dispatch.put(*each)
             release.handed(db, each.run)
-        self._take_over(db)
-        self._go_on(db)
+        self._take_over(db, offers)
+        self._go_on(db, offers)
         queues = [offer.queue for offer in offers]
         for run in self._dispatch.stranded(db, queues):
-            self._put_again(db, run)
+            self._put_again(db, run, offers)
         for queue in queues:
             self._dispatch.pace(db, queue, offers.total())
         offering.forget_old(db)
 
-    def _take_over(self, db: Database) -> None:
+    def _take_over(self, db: Database, offers: Mapping[Offer, int]) -> None:
         """Put again what workers have left that are gone."""
         gone: dict[str, bool] = {}
         for run, worker in self._dispatch.taken():
             if worker not in gone:
                 gone[worker] = self._is_gone(db, f"{WORKER}{worker}")
-            if gone[worker] and self._put_again(db, run):
+            if gone[worker] and self._put_again(db, run, offers):
                 self._tell(f"run {run} is taken over from worker {worker}, which is gone")
 
     def _is_gone(self, db: Database, worker: str) -> bool:
         heard = db.execute(_HEARD, (worker, GRACE_S)).rowcount > 0
         return not heard and not store_of(self._location).is_carried(db, worker)
 
-    def _put_again(self, db: Database, run: str) -> bool:
+    def _put_again(self, db: Database, run: str, offers: Mapping[Offer, int]) -> bool:
         """Put a run into a queue whose workers can carry it, if there are any now."""
-        queue = release.queue_for(db, run, offering.offers(db))
+        queue = release.queue_for(db, run, offers)
         if queue is not None:
             self._dispatch.put_again(run, queue)
         return queue is not None
 
-    def _go_on(self, db: Database) -> None:
+    def _go_on(self, db: Database, offers: Mapping[Offer, int]) -> None:
         """Put again what waited for an answer that has come, or has ended elsewhere."""
         for run, status in self._aside(db).items():
             has_ended = status not in (RUNNING, *OPEN)
             if has_ended or (status == PAUSED and is_answered(db, run)):
-                self._put_again(db, run)
+                self._put_again(db, run, offers)
 
     def _take(self, db: Database) -> None:
         """Take what others could not carry, and this worker may."""

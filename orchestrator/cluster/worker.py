@@ -243,7 +243,6 @@ class Worker:
         except CarriedError:
             pass  # it goes on there, and may end here
         except Exception as error:
-            await self._journal.open_writer().flush()  # that this worker has let go of it
             status = await to_thread.run_sync(self._known, run)
             if status in history.OPEN:
                 return self._cannot_carry(run, error)

@@ -168,10 +168,14 @@ class KeptRun:
         """Let another process go on with the run as it is now; nothing more is kept of it here."""
         if self.here is not None:
             await self.here.leave()
-        self.claim.free()
-        await self._writer.flush()
+        await self.free()
         if self.lease.error is None:
             self.lease.error = JournalError(f"run {self.lease.run} is left to another process")
+
+    async def free(self) -> None:
+        """Let another process take it up; returns when others see that."""
+        self.claim.free()
+        await self._writer.flush()
 
     async def forget(self) -> None:
         """Delete all that is kept of it; returns when that is durable."""

@@ -68,10 +68,11 @@ def put(db: Database, schedule: Schedule, request: str) -> None:
         schedule: The schedule.
         request: What each run is asked for, as the row of a run has it.
     """
-    _, workflow, _, priority, _, max_runs, labels, servers = schedule.order.row("", "")
+    order = schedule.order
+    *_, labels, servers = order.row("", "")
     of_time = schedule.name, schedule.workflow, schedule.cron, schedule.zone, schedule.catch_up
-    db.execute(_PUT, (*of_time, priority, max_runs, labels, servers, request, schedule.next))
-    assert workflow == ""
+    of_runs = order.priority, order.max_runs, labels, servers, request
+    db.execute(_PUT, (*of_time, *of_runs, schedule.next))
 
 
 def known(journal: Location) -> list[Schedule]:

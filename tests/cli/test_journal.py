@@ -101,9 +101,8 @@ def test_runs_are_watched_until_an_interrupt(
 
     assert main(["run", write({"id": "v", "value": 1}, name="first"), "-q"]) == 0
     capsys.readouterr()
-    monkeypatch.setattr(
-        "orchestrator.cli.history.time", SimpleNamespace(sleep=sleep, time=lambda: 0)
-    )
+    monkeypatch.setattr("orchestrator.cli.history.time", SimpleNamespace(time=lambda: 0))
+    monkeypatch.setattr("orchestrator.cli.watch.time", SimpleNamespace(sleep=sleep))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: shown == "table")
     assert main(["runs", "--watch", *(["--json"] if shown == "json" else [])]) == 0
     lines = capsys.readouterr().out.splitlines()

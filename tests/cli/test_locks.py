@@ -181,7 +181,7 @@ def test_locks_are_watched_until_an_interrupt(
             case _:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr("orchestrator.cli.watch.time", SimpleNamespace(sleep=sleep))
     assert main(["locks", "--watch"]) == 0
     out = capsys.readouterr().out
     about = f"{os.getpid()}  r1  render[3]"

@@ -113,6 +113,10 @@ class List:
         except HandedOver:
             return ""
 
+    async def hand_out_to(self, ends: list[str], run: str) -> None:
+        """Note how it ended, whenever that is."""
+        ends.append(await self.hand_out(run))
+
 
 @asynccontextmanager
 async def working_on(
@@ -216,13 +220,9 @@ async def test_a_run_that_another_process_carries_ends_as_it_ends_there(database
         anyio.create_task_group() as group,
     ):
         ended: list[str] = []
-
-        async def hand_out() -> None:
-            ended.append(await queue.hand_out(run))
-
         async with other.resume(run, wait=True) as carried:
             group.start_soon(carried.execute)
-            group.start_soon(hand_out)
+            group.start_soon(queue.hand_out_to, ended, run)
             await anyio.sleep(0.1)
             assert ended == []
             ask_to_end(database, run)
@@ -242,11 +242,7 @@ async def test_a_worker_that_leaves_does_not_wait_for_a_run_of_another_process(
     ):
         group.start_soon(carried.execute)
         async with working_on(database) as (queue, worker, _):
-
-            async def hand_out() -> None:
-                left.append(await queue.hand_out(run))
-
-            group.start_soon(hand_out)
+            group.start_soon(queue.hand_out_to, left, run)
             await until(lambda: worker._carried)
             worker.leave()
             await until(lambda: left)
@@ -294,11 +290,7 @@ async def test_a_worker_that_is_ended_at_once_hands_over_and_cancels_calls(
     run = await submitted(database, gate.flow(), gate.servers)
     async with anyio.create_task_group() as group:
         async with working_on(database, gate.servers) as (queue, _, scope):
-
-            async def hand_out() -> None:
-                left.append(await queue.hand_out(run))
-
-            group.start_soon(hand_out)
+            group.start_soon(queue.hand_out_to, left, run)
             await gate.called.wait()
             scope.cancel()
         await until(lambda: left)
@@ -319,11 +311,7 @@ async def test_a_worker_that_leaves_lets_calls_end_and_others_repeat_nothing(
         working_on(database, gate.servers) as (other, _, _),
         working_on(database, gate.servers) as (queue, worker, _),
     ):
-
-        async def hand_out() -> None:
-            left.append(await queue.hand_out(run))
-
-        group.start_soon(hand_out)
+        group.start_soon(queue.hand_out_to, left, run)
         await gate.called.wait()
         assert worker.leave()
         assert not worker.leave()
@@ -353,11 +341,7 @@ async def test_a_call_that_takes_too_long_is_cancelled_when_its_worker_leaves(
         working_on(database, gate.servers) as (queue, worker, _),
     ):
         worker._drain_s = 0.01
-
-        async def hand_out() -> None:
-            left.append(await queue.hand_out(run))
-
-        group.start_soon(hand_out)
+        group.start_soon(queue.hand_out_to, left, run)
         await gate.called.wait()
         worker.leave()
         await until(lambda: left)

@@ -92,6 +92,17 @@ def _forget(journal: Location, run: str) -> None:
     ask(journal, "delete from run where id=?", run)
 
 
+class Impatient:
+    """Cancels its scope when a server starts."""
+
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, ServerStarting):
+            self.scope.cancel()
+
+
 async def test_a_run_that_waits_for_a_worker_is_never_too_old(journal: Location) -> None:
     async with Orchestrator({}, journal=journal) as orchestrator:
         waits = await orchestrator.queue(FLOW, {"x": 1})
@@ -104,13 +115,10 @@ async def test_a_run_that_waits_for_a_worker_is_never_too_old(journal: Location)
 async def test_a_run_that_is_cancelled_while_its_servers_start_is_kept_as_cancelled(
     journal: Location,
 ) -> None:
-    def cancel(event: Event) -> None:
-        if isinstance(event, ServerStarting):
-            scope.cancel()
-
+    impatient = Impatient()
     hangs = faulty("--hang-on-start")
-    async with Orchestrator({"it": hangs}, observers=[cancel], journal=journal) as orchestrator:
-        with anyio.CancelScope() as scope:
+    async with Orchestrator({"it": hangs}, observers=[impatient], journal=journal) as orchestrator:
+        with impatient.scope:
             await orchestrator.run(plan(("it:echo", {"value": 1})))
         (kept,) = runs(journal)
         assert kept.status == "cancelled"
@@ -122,10 +130,7 @@ async def test_a_run_that_is_cancelled_while_its_servers_start_is_kept_as_cancel
 async def test_a_run_that_is_taken_up_and_cancelled_before_it_goes_on_stays_as_it_was(
     journal: Location, person: Person
 ) -> None:
-    def cancel(event: Event) -> None:
-        if isinstance(event, ServerStarting):
-            scope.cancel()
-
+    impatient = Impatient()
     person.later = "a"
     call = {"id": "e", "tool": "it:echo", "arguments": {"value": "$OUTPUT[a]"}}
     servers = {"it": faulty()}
@@ -134,8 +139,8 @@ async def test_a_run_that_is_taken_up_and_cancelled_before_it_goes_on_stays_as_i
         assert first.status == "paused"
     person.later, servers = "nothing", {"it": faulty("--hang-on-start")}
     about: dict[str, Any] = {"journal": journal, "answer": person}
-    async with Orchestrator(servers, observers=[cancel], **about) as orchestrator:
-        with anyio.CancelScope() as scope:
+    async with Orchestrator(servers, observers=[impatient], **about) as orchestrator:
+        with impatient.scope:
             async with orchestrator.resume("last"):
                 raise AssertionError("it must not begin")
     servers = {"it": faulty()}
@@ -249,14 +254,11 @@ async def test_a_question_of_finally_has_its_whole_limit_after_a_pause(
 async def test_a_queued_run_that_is_cancelled_while_its_servers_start_can_be_carried_by_others(
     journal: Location,
 ) -> None:
-    def cancel(event: Event) -> None:
-        if isinstance(event, ServerStarting):
-            scope.cancel()
-
+    impatient = Impatient()
     hangs = faulty("--hang-on-start")
-    async with Orchestrator({"it": hangs}, observers=[cancel], journal=journal) as orchestrator:
+    async with Orchestrator({"it": hangs}, observers=[impatient], journal=journal) as orchestrator:
         run_id = await orchestrator.queue(plan(("it:echo", {"value": 1})))
-        with anyio.CancelScope() as scope:
+        with impatient.scope:
             async with orchestrator.resume(run_id):
                 raise AssertionError("it must not begin")
     servers = {"it": faulty()}
