@@ -177,14 +177,14 @@ class Worker:
         await carried.over.wait()
 
     def _may_take(self, run: str) -> bool:
-        return len(self._carried) < self._at_once and time.monotonic() >= self._cannot.get(run, 0.0)
+        has_room = len(self._carried) < self._at_once and not self._leaves
+        return has_room and time.monotonic() >= self._cannot.get(run, 0.0)
 
     def _in_thread(self, run: str, token: EventLoopToken) -> str:
         try:
             how = from_thread.run(self._carry, run, token=token)
             if isinstance(how, str):
                 return how
-            self._give_back(run, how)
         except Exception as bug:  # that is not how the run has ended
             raise HandedOver from bug
         raise HandedOver
@@ -203,17 +203,20 @@ class Worker:
 
     async def _carry(self, run: str) -> str | Left:
         """How a run has ended, here or in another process, or how this worker has left it."""
-        if self._leaves:
-            return Left.TO_OTHERS
         carried = Carried(run, Drain(lambda: self._holds(run)))
+        how: str | Left = Left.TO_OTHERS
         self._carried.add(carried)
         try:
-            with carried.scope:
-                return await self._ended(carried)
+            if not self._leaves:
+                with carried.scope:
+                    how = await self._ended(carried)
+            carried.run = None
+            if isinstance(how, Left):  # while this worker, which others see, is there
+                await to_thread.run_sync(self._give_back, run, how)
+            return how
         finally:
             self._carried.discard(carried)
             carried.over.set()
-        return Left.TO_OTHERS
 
     def _holds(self, run: str) -> bool:
         """Whether others cannot have gone on with a run, and made the calls that come next."""

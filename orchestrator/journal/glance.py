@@ -187,6 +187,8 @@ def is_answered(db: Database, run: str) -> bool:
     """Whether a run that is paused has an answer that it had not when it paused."""
     query = f"select result, case when kind='{PART}' then origin else id end from run where id=?"
     text, whole = db.execute(query, (run,)).fetchone()  # a part asks as its run
+    if text is None:  # another process goes on with it, or has begun to end it
+        return False
     paused_with = json.loads(mask(text))["questions"]
     still = {(each.task, each.item, each.kind, each.message) for each in questions(db, whole)}
     names = "task", "item", "kind", "message"

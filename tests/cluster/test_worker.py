@@ -21,6 +21,7 @@ from orchestrator.cluster.turns import is_turn
 from orchestrator.cluster.worker import Worker
 from orchestrator.engine.question import Reply
 from orchestrator.journal.answers import answer
+from orchestrator.journal.glance import is_answered
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import reading, runs
 from orchestrator.journal.journal import Journal
@@ -164,8 +165,9 @@ async def test_a_run_that_is_submitted_is_put_into_the_queue_once_and_carried(
 
 async def test_of_many_runs_that_were_submitted_each_look_takes_some(database: Address) -> None:
     runs = [await submitted(database) for _ in range(5)]
-    async with working_on(database) as (queue, _, _), working_on(database) as (other, _, _):
-        other.waiting = queue.waiting  # they share one
+    queue, other = List(), List()
+    other.waiting = queue.waiting  # they share one
+    async with working_on(database, {}, queue), working_on(database, {}, other):
         await until(lambda: len(queue.waiting) == 5)
         await until(lambda: 2 in queue.workers | other.workers)
     assert queue.waiting == sorted(runs)
@@ -392,6 +394,12 @@ async def test_a_run_that_waits_for_an_answer_goes_on_when_it_has_one(database: 
         assert (queue.put_again_, queue.aside_) == ([run], [])
         assert await queue.hand_out(run) == "success"
     assert runs(database)[0].resumed == 1
+
+
+async def test_a_run_that_goes_on_meanwhile_waits_for_no_answer(database: Address) -> None:
+    run = await submitted(database, ASK)
+    with reading(database) as db:
+        assert not is_answered(db, run)  # it has no result, as it is carried or will be
 
 
 async def test_the_queue_learns_of_a_run_that_has_ended_by_hand(database: Address) -> None:
