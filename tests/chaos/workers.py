@@ -75,6 +75,7 @@ class Siege:
     faults: list[str] = field(default_factory=list)
     late: list[tuple[str, int, set[str]]] = field(default_factory=list)
     ended: dict[str, tuple[int, int]] = field(default_factory=dict)
+    stale: set[int] = field(default_factory=set)
 
     def load(self) -> None:
         """Have as many runs under way as there should be."""
@@ -104,7 +105,7 @@ class Siege:
             before = Counter(self.lines())
             until(lambda: self._answers_big(runs, before), "a big answer", 5.0)
             runs = self.fleet.carried_by(member)
-        kept = self.kept()
+        kept = self._held()
         lines, since = len(self.lines()), self.fleet.now_s()
         HITS[kind](self, member)
         after = {} if kind == "blip" else self.fleet.taken_over_after(runs, since)
@@ -112,7 +113,7 @@ class Siege:
             self.faults.append(f"nobody has taken over after {kind}: {lost}")
         strike = Strike(kind, runs, after, lines, kept)
         self.strikes.append(strike)
-        self._undo(kind, member)
+        self._undo(kind, member, runs)
         self.ended = self.fleet.written() | self.ended
         return strike
 
@@ -136,12 +137,20 @@ class Siege:
         now = Counter(self.lines())
         return any(now[key] > before[key] for key in keys) or not keys
 
-    def _undo(self, kind: str, member: Member) -> None:
+    def _held(self) -> set[str]:
+        """The keys of calls that nobody may make again.
+
+        A worker that comes back may read what others have kept since, until it learns that it is
+        late, which may be within a later strike. It may write nothing of that.
+        """
+        reads = [f"{n}-{name}" for n in self.stale for name in ("looks", "big")]
+        return {key for key in self.kept() if not key.startswith(tuple(reads))}
+
+    def _undo(self, kind: str, member: Member, runs: Mapping[str, int]) -> None:
         if kind in ("freeze", "drop", "close"):
             time.sleep(self.chance.uniform(0, 1))
-            # What it knows nothing of may be read again, until it learns that it is late.
-            writes = {key for key in self.kept() if "-looks-" not in key and "-big" not in key}
-            self.late.append((kind, len(self.lines()), writes))
+            self.stale |= {self.runs[run] for run in runs}
+            self.late.append((kind, len(self.lines()), self._held()))
             member.send(signal.SIGCONT)
             member.way.open()
         elif kind == "leave":
