@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -18,7 +19,9 @@ from tests.postgres import Server
 TASKS, DELAY_MS = 50, 50
 # Settings of a user: so many runs at once on each worker, so many calls at once in each run.
 AT_ONCE, MAX_CONCURRENCY = 4, 5
-SCALES = (1, 2, 4)  # workers
+# Workers, and how many runs each has at once. Two processors cannot make the calls that the slots
+# of four workers with four runs each allow; with two runs each they can.
+SCALES = ((1, AT_ONCE), (2, AT_ONCE), (4, AT_ONCE), (4, 2))
 RUNS, QUICK_RUNS = 50, 10  # for each worker
 WAITING, QUICK_WAITING = 10_000, 1_000
 _COPY = """with copies as (select id || '-' || n as id, id as origin_id
@@ -41,35 +44,37 @@ def workflow(delay_ms: int, tasks: int = TASKS) -> Document:
     return {"name": "waits", "max_concurrency": MAX_CONCURRENCY, "tasks": given}
 
 
-def ideal_s(workers: int, runs: int) -> float:
+def ideal_s(workers: int, runs: int, at_once: int = AT_ONCE) -> float:
     """How long runs take if no slot ever waits, seconds."""
-    slots = workers * AT_ONCE * MAX_CONCURRENCY
+    slots = workers * at_once * MAX_CONCURRENCY
     return runs * TASKS * DELAY_MS / 1000 / slots
 
 
-def workers_of(measured: Measurement) -> int:
-    """How many workers were measured."""
-    return int(measured.variant.partition(" ")[0])
+def times_of(found: Iterable[Measurement]) -> dict[int, Sequence[float]]:
+    """How long runs took with `AT_ONCE`, milliseconds, by the number of workers."""
+    of_slots = [each for each in found if each.scenario == "slots" and "," not in each.variant]
+    return {int(each.variant.partition(" ")[0]): each.times_ms for each in of_slots}
 
 
 def measure(postgres: Server, config: Path, bench: Bench) -> None:
     """Submit runs at once, and count from the first submission to the last end."""
-    for workers in SCALES if not bench.quick else SCALES[-1:]:
+    for workers, at_once in SCALES if not bench.quick else SCALES[-1:]:
         runs = workers * (QUICK_RUNS if bench.quick else RUNS)
-        url = place.fresh(postgres, f"slots{workers}")
-        with place.workers(url, config, workers, AT_ONCE) as processes:
-            _once(url, config, workers * AT_ONCE)  # their servers start
+        url = place.fresh(postgres, f"slots{workers}of{at_once}")
+        with place.workers(url, config, workers, at_once) as processes:
+            _once(url, config, workers * at_once)  # their servers start
             times, used = list[float](), list[float]()
             for _ in range(bench.pick(5, 1)):
                 before = place.used_s(place.process_of(postgres), *processes)
                 times.append(_once(url, config, runs))
                 after = place.used_s(place.process_of(postgres), *processes)
                 used.append((after - before) * 1e6 / runs / TASKS)
-        best_s = ideal_s(workers, runs)
+        best_s = ideal_s(workers, runs, at_once)
         ratios = {"of_ideal": [each / best_s for each in times]}
         values = {"ideal_ms": best_s * 1000, "cpu_per_task_us": median(used)}
-        note = f"{AT_ONCE} runs at once, {MAX_CONCURRENCY} calls at once in each"
+        note = f"{MAX_CONCURRENCY} calls at once in each run, {AT_ONCE} runs in each worker"
         variant = f"{workers} workers" if workers > 1 else "1 worker"
+        variant += f", {at_once} runs in each" if at_once != AT_ONCE else ""
         in_ms = [each * 1000 for each in times]
         bench.record(Measurement("slots", variant, in_ms, ratios, values, note))
 

@@ -147,7 +147,8 @@ def with_retry(
         if before is not None:
             attempts, wait_s = before(call, attempt)
             attempt.number += attempts
-            await _back_off(call, attempt, wait_s)
+            if wait_s > 0:
+                await _back_off(call, attempt, wait_s)
         while True:
             attempts += 1
             try:
