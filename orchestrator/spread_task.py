@@ -20,7 +20,8 @@ from orchestrator.engine.question import Question
 from orchestrator.errors import CarriedError, JournalError, OrchestratorError, TaskError
 from orchestrator.journal.history import INTERRUPTED, PAUSED, QUEUED, RUNNING
 from orchestrator.journal.part import Part
-from orchestrator.journal.parts import Parts, State, places
+from orchestrator.journal.parts import Parts, State
+from orchestrator.journal.workers import places
 
 LOOK_S = 0.5  # between two looks at the parts
 PATIENCE_S = 3.0  # a part that nobody takes for so long is carried here

@@ -22,7 +22,8 @@ from orchestrator.errors import (
 from orchestrator.journal.kept_run import KeptRun
 from orchestrator.journal.location import Address
 from orchestrator.journal.part import PartRecorder
-from orchestrator.journal.parts import Parts, places
+from orchestrator.journal.parts import Parts
+from orchestrator.journal.workers import places
 from orchestrator.preflight import unknown_servers
 from orchestrator.run_request import RunOptions, RunRequest, asking
 from orchestrator.servers.config import Server, ServerTable

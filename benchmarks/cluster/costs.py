@@ -30,6 +30,7 @@ from orchestrator.journal.store import Database
 from tests.postgres import Server
 
 SELDOM_S = 2.0
+AT_A_LOOK = 10  # runs that a look puts into the queue where four workers have short ones
 _RUN = """insert into run values(?, 'w', 'running', 'run', null, 1, 0, 0.0, null, null, '{}', null)
 on conflict do nothing"""
 _PAYLOAD = '{"status": "success", "attempts": 1, "output": "' + "x" * 500 + '"}'
@@ -184,18 +185,19 @@ def _submissions(postgres: Server, config: Path, bench: Bench) -> tuple[float, f
     _, ids = anyio.run(place.submit, url, config, slots.workflow(slots.DELAY_MS), runs)
     submit_us = (place.used_s(process) - before) * 1e6 / runs
     queue = DbosDispatch(Address(url))
-    queue._client = client = DBOSClient(system_database_url=url)
+    queue._client = client = DBOSClient(system_database_engine=queue._engine)
     try:
-        queue.put(ids[0], QUEUE)
+        queue.put([(ids[0], QUEUE, 0)])
         with reading(Address(url)) as db:
             before, own = place.used_s(process), time.process_time()
-            for run in ids:
-                queue.put(run, QUEUE)
-                handed(db, run)
+            for some in (ids[start : start + AT_A_LOOK] for start in range(0, runs, AT_A_LOOK)):
+                queue.put([(run, QUEUE, 0) for run in some])
+                handed(db, some)
             own_us = (time.process_time() - own) * 1e6 / runs
             return submit_us, (place.used_s(process) - before) * 1e6 / runs, own_us
     finally:
         client.destroy()
+        queue._engine.dispose()
 
 
 def _runs(postgres: Server, config: Path, tasks: int, bench: Bench) -> tuple[float, float]:

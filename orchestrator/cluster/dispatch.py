@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from dbos import DBOS, DBOSClient
-from sqlalchemy import make_url
+from dbos import DBOS, DBOSClient, EnqueueOptions
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.cluster.offers import QUEUE
@@ -28,12 +28,21 @@ VERSION = "1"
 # wait, since a worker whose run has ended asks only then. Many workers ask less often each, and a
 # run is still taken as soon.
 IDLE_S, BUSY_S = 0.25, 0.05
-IDLE_A_SECOND, BUSY_A_SECOND = 500, 2000
+IDLE_A_SECOND, BUSY_A_SECOND = 100, 1000
 MOST_S = 2.0
+# Who is frozen as it takes a run does not keep others from it for long.
+_SETTINGS = {
+    "application_name": "orchestrator queue",
+    "options": "-c idle_in_transaction_session_timeout=5s",
+}
+_CONNECTIONS = 4  # that are kept
 # The queue hands out low numbers first.
 _LAST = 2 * MOST_PRIORITY
-_WAITS = """select exists(
-select from dbos.workflow_status where queue_name=? and status='ENQUEUED')"""
+_PACES = """select q.name, polling_interval_sec, exists(
+select from dbos.workflow_status where queue_name=q.name and status='ENQUEUED')
+from dbos.queues as q where q.name = any(?::text[])"""
+_TAKEN = """select workflow_uuid, executor_id from dbos.workflow_status where status='PENDING'
+and name=? and executor_id <> all(?::text[])"""
 _ASIDE = """select workflow_uuid from dbos.workflow_status
 where queue_name=? and status='ENQUEUED' order by created_at"""
 _STRANDED = """select workflow_uuid from dbos.workflow_status where status='ENQUEUED'
@@ -53,14 +62,14 @@ class Dispatch(Protocol):
     def start(self, worker: str, carry: Carry, queue: str, at_once: int) -> None:
         """Begin to carry the runs of a queue under the name of a worker, so many at once."""
 
-    def put(self, run: str, queue: str, priority: int = 0) -> None:
-        """Put a run into a queue, if it never was in any; a higher priority goes first."""
+    def put(self, runs: Iterable[tuple[str, str, int]], /) -> None:
+        """Put each run into a queue, if it never was in any; a higher priority goes first."""
 
-    def pace(self, db: Database, queue: str, workers: int, /) -> None:
-        """Have workers ask a queue as often as there is something to be had, so many in all."""
+    def pace(self, db: Database, queues: list[str], workers: int, /) -> None:
+        """Have workers ask queues as often as there is something to be had, so many in all."""
 
-    def taken(self) -> Iterator[tuple[str, str]]:
-        """The runs that were handed out and have not ended, with their workers."""
+    def taken(self, db: Database, but_for: list[str], /) -> list[tuple[str, str]]:
+        """The runs that other workers than these were handed and that have not ended, with them."""
 
     def stranded(self, db: Database, queues: list[str], /) -> list[str]:
         """The runs that wait in other queues than these, which have workers."""
@@ -82,9 +91,12 @@ class DbosDispatch:
     """The queue in a database; there is one for each process."""
 
     def __init__(self, address: Address) -> None:
-        url = make_url(re.sub("^postgres:", "postgresql:", address.url))
-        given = CONNECTION | {"application_name": "orchestrator queue"} | dict(url.query)
-        self._url = url.set(query=given).render_as_string(hide_password=False)
+        url = make_url(re.sub("^postgres(ql)?:", "postgresql+psycopg:", address.url))
+        given = CONNECTION | _SETTINGS | dict(url.query)
+        # Without a ping before each use: what fails as a connection is lost is tried again.
+        self._engine = create_engine(
+            url.set(query=given), pool_size=_CONNECTIONS, max_overflow=20, pool_use_lifo=True
+        )
         self._client: DBOSClient | None = None
 
     def start(self, worker: str, carry: Carry, queue: str, at_once: int) -> None:
@@ -93,7 +105,7 @@ class DbosDispatch:
         DBOS(
             config={
                 "name": "orchestrator",
-                "system_database_url": self._url,
+                "system_database_engine": self._engine,
                 "application_version": VERSION,
                 "executor_id": worker,
                 "log_level": "CRITICAL",
@@ -109,37 +121,34 @@ class DbosDispatch:
             polling_interval_sec=IDLE_S,
             on_conflict="always_update",
         )
-        self._client = DBOSClient(system_database_url=self._url, retry_connection_errors=False)
+        self._client = DBOSClient(
+            system_database_engine=self._engine, retry_connection_errors=False
+        )
 
-    def put(self, run: str, queue: str, priority: int = 0) -> None:
+    def put(self, runs: Iterable[tuple[str, str, int]], /) -> None:
         """See `Dispatch`."""
-        with self._asked() as client:
-            client.enqueue(
-                {
+        with self._asked() as client, self._engine.begin() as connection:
+            for run, queue, priority in runs:
+                options: EnqueueOptions = {
                     "queue_name": queue,
                     "priority": _LAST - priority,
                     "workflow_name": CARRY,
                     "workflow_id": run,
                     "app_version": VERSION,
-                },
-                run,
-            )
+                }
+                client.enqueue_in_transaction(connection, options, run)
 
-    def pace(self, db: Database, queue: str, workers: int, /) -> None:
+    def pace(self, db: Database, queues: list[str], workers: int, /) -> None:
         """See `Dispatch`."""
-        waits = db.execute(_WAITS, (queue,)).fetchone()[0]
-        pace_s = pace_of(workers, waits=waits)
-        with self._asked() as client:
-            found = client.retrieve_queue(queue)
-            if found is not None and found.polling_interval_sec != pace_s:
-                found.set_polling_interval_sec(pace_s)
+        for queue, now_s, waits in db.execute(_PACES, (queues,)).fetchall():
+            if now_s != (pace_s := pace_of(workers, waits=waits)):
+                with self._asked() as client:
+                    if (found := client.retrieve_queue(queue)) is not None:
+                        found.set_polling_interval_sec(pace_s)
 
-    def taken(self) -> Iterator[tuple[str, str]]:
+    def taken(self, db: Database, but_for: list[str], /) -> list[tuple[str, str]]:
         """See `Dispatch`."""
-        with self._asked() as client:
-            pending = client.list_workflows(status="PENDING", name=CARRY, load_input=False)
-        for each in pending:
-            yield each.workflow_id, each.executor_id or ""
+        return db.execute(_TAKEN, (CARRY, but_for)).fetchall()
 
     def stranded(self, db: Database, queues: list[str], /) -> list[str]:
         """See `Dispatch`."""
@@ -163,6 +172,7 @@ class DbosDispatch:
         client, self._client = self._client, None
         if client is not None:
             client.destroy()
+        self._engine.dispose()
 
     @contextmanager
     def _asked(self) -> Iterator[DBOSClient]:

@@ -7,24 +7,31 @@ import time
 from collections.abc import Callable, Mapping
 
 from orchestrator.cluster import offers as offering
-from orchestrator.cluster import release, turns
+from orchestrator.cluster import release
 from orchestrator.cluster.dispatch import ASIDE, Dispatch
 from orchestrator.cluster.firing import fire
-from orchestrator.cluster.offers import WORKER, Offer
+from orchestrator.cluster.offers import Offer
+from orchestrator.cluster.turns import Turn, turn
 from orchestrator.errors import JournalError
-from orchestrator.journal import history
+from orchestrator.journal import history, workers
 from orchestrator.journal.glance import is_answered
 from orchestrator.journal.history import OPEN, PAUSED, RUNNING
 from orchestrator.journal.location import Location, store_of
 from orchestrator.journal.store import Database
+from orchestrator.journal.workers import WORKER
 
 # A worker whose connection has ended has so long to make a new one. It knows when it has been heard
 # last, and begins no call later than that.
 GRACE_S = 2.5
-TURN_S = 0.25  # between two looks for what is to be done once for all workers
+TURN_S = 0.25  # between two looks for what is new, of all workers together
+CHECK_S = 1.0  # between two looks for what is left behind
 TAKE_S = 1.0  # between two looks for runs that others could not carry
-_HEARD = """select 1 from carrier where run=? and process is not null
-and beat > now_s() - ?::double precision"""
+# Of many workers each asks less often whether it is its turn: so many do for each turn.
+ASKED = 4
+MOST_S = 2.0
+# Of those that wait for an answer, the ones that have any; a part asks as its run.
+_MAY_GO_ON = """select id from run where id = any(?::text[]) and (status <> 'paused'
+or kind='part' or exists(select from record where run=id and kind >= 'reply' and kind < 'replz'))"""
 
 
 class Lookout:
@@ -39,6 +46,9 @@ class Lookout:
         offer: What this worker offers.
         may_take: Whether it may try a run now that others could not carry.
         tell: Receives a sentence about each run that is taken over.
+
+    Attributes:
+        workers: How many there are, as far as is known.
     """
 
     def __init__(
@@ -52,7 +62,13 @@ class Lookout:
         self._location, self._dispatch, self._offer = location, dispatch, offer
         self._may_take, self._tell = may_take, tell
         self._takes_at = 0.0
+        self.workers = 1
         self._lock = threading.Lock()
+
+    @property
+    def pause_s(self) -> float:
+        """How long to pause before the next look, seconds."""
+        return max(TURN_S, min(MOST_S, self.workers * TURN_S / ASKED))
 
     def look(self) -> None:
         """Look once, which may take a while; do nothing as long as the look before goes on."""
@@ -60,8 +76,8 @@ class Lookout:
             return
         try:
             with history.reading(self._location) as db:
-                if turns.is_turn(db, TURN_S):
-                    self._look_for_all(db)
+                if (found := turn(db, TURN_S, CHECK_S)) is not Turn.NOTHING:
+                    self._look_for_all(db, is_check=found is Turn.CHECK)
                 if time.monotonic() >= self._takes_at:
                     self._take(db)
                     self._takes_at = time.monotonic() + TAKE_S
@@ -81,33 +97,35 @@ class Lookout:
             others[self._offer] -= 1
             self._dispatch.put_again(run, release.queue_for(db, run, +others) or ASIDE)
 
-    def _look_for_all(self, db: Database) -> None:
+    def _look_for_all(self, db: Database, *, is_check: bool) -> None:
         fire(db, self._tell)
+        ready, waits = self._ready(db), release.waits(db)
+        if not (ready or waits or is_check):
+            return
         offers = offering.offers(db)
-        for each in release.release(db, offers):
-            self._dispatch.put(*each)
-            release.handed(db, each.run)
-        self._take_over(db, offers)
-        self._go_on(db, offers)
-        queues = [offer.queue for offer in offers]
-        for run in self._dispatch.stranded(db, queues):
+        self.workers, queues = offers.total(), [offer.queue for offer in offers]
+        released = release.release(db, offers) if waits else []
+        if released:
+            self._dispatch.put(released)
+            release.handed(db, [each.run for each in released])
+        for run in ready:
             self._put_again(db, run, offers)
-        for queue in queues:
-            self._dispatch.pace(db, queue, offers.total())
-        offering.forget_old(db)
+        if is_check:
+            self._take_over(db, offers)
+            for run in self._dispatch.stranded(db, queues):
+                self._put_again(db, run, offers)
+            offering.forget_old(db)
+        if is_check or released:
+            self._dispatch.pace(db, queues, self.workers)
 
     def _take_over(self, db: Database, offers: Mapping[Offer, int]) -> None:
         """Put again what workers have left that are gone."""
         gone: dict[str, bool] = {}
-        for run, worker in self._dispatch.taken():
+        for run, worker in self._dispatch.taken(db, workers.heard(db, GRACE_S)):
             if worker not in gone:
-                gone[worker] = self._is_gone(db, f"{WORKER}{worker}")
+                gone[worker] = not store_of(self._location).is_carried(db, f"{WORKER}{worker}")
             if gone[worker] and self._put_again(db, run, offers):
                 self._tell(f"run {run} is taken over from worker {worker}, which is gone")
-
-    def _is_gone(self, db: Database, worker: str) -> bool:
-        heard = db.execute(_HEARD, (worker, GRACE_S)).rowcount > 0
-        return not heard and not store_of(self._location).is_carried(db, worker)
 
     def _put_again(self, db: Database, run: str, offers: Mapping[Offer, int]) -> bool:
         """Put a run into a queue whose workers can carry it, if there are any now."""
@@ -116,12 +134,13 @@ class Lookout:
             self._dispatch.put_again(run, queue)
         return queue is not None
 
-    def _go_on(self, db: Database, offers: Mapping[Offer, int]) -> None:
-        """Put again what waited for an answer that has come, or has ended elsewhere."""
-        for run, status in self._aside(db).items():
-            has_ended = status not in (RUNNING, *OPEN)
-            if has_ended or (status == PAUSED and is_answered(db, run)):
-                self._put_again(db, run, offers)
+    def _ready(self, db: Database) -> list[str]:
+        """What waited for an answer that has come, or has ended elsewhere."""
+        return [
+            run
+            for run, status in self._aside(db).items()
+            if (is_answered(db, run) if status == PAUSED else status not in (RUNNING, *OPEN))
+        ]
 
     def _take(self, db: Database) -> None:
         """Take what others could not carry, and this worker may."""
@@ -132,4 +151,8 @@ class Lookout:
                     self._dispatch.put_again(run, queue)
 
     def _aside(self, db: Database) -> dict[str, str]:
-        return history.statuses(db, self._location, self._dispatch.aside(db))
+        """What may go on of what is aside, with its status."""
+        if not (aside := self._dispatch.aside(db)):
+            return {}
+        found = [run for (run,) in db.execute(_MAY_GO_ON, (aside,)).fetchall()]
+        return history.statuses(db, self._location, found)

@@ -6,7 +6,6 @@ Workers that offer the same have one queue, from which the next free one of them
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -14,13 +13,10 @@ from typing import Any, Self
 
 from orchestrator.documents.encode import to_json
 from orchestrator.journal.store import Database
+from orchestrator.journal.workers import WORKER, offered
 
-WORKER = "worker "  # before the name of a worker, among what processes carry
 QUEUE = "orchestrator_runs "
-RECENT_S = 6.5  # so long a worker counts that is silent; whether it is gone is asked elsewhere
 _FORGET_S = 3600.0
-_ALIVE = """select live from carrier where run like ? and process is not null
-and live is not null and beat > now_s() - ?::double precision order by run"""
 _FORGET = "delete from carrier where run like ? and beat < now_s() - ?::double precision"
 
 
@@ -58,12 +54,8 @@ class Offer:
 
 
 def offers(db: Database) -> Counter[Offer]:
-    """How many workers offer what; one that is gone counts for a moment as well."""
-    found = Counter[Offer]()
-    for (text,) in db.execute(_ALIVE, (f"{WORKER}%", RECENT_S)).fetchall():
-        said = json.loads(text)
-        found[Offer.of(said["at_once"], said["labels"], said["servers"])] += 1
-    return found
+    """How many workers offer what."""
+    return Counter(Offer.of(**each) for each in offered(db))
 
 
 def forget_old(db: Database) -> None:

@@ -22,9 +22,15 @@ from orchestrator.journal.store import Database
 AHEAD, AHEAD_OF_SEVERAL = 8, 2
 SOME = 200  # runs that are released in one look to one queue
 _LOCK = 0x4F524351  # one process at a time counts how many are under way
-_BEGUN = """update queued set begun=true from run as r where r.id=queued.run
-and queue is not null and not begun and r.status <> 'queued'"""
-_AHEAD = "select {} , count(*) from queued where queue is not null and not begun group by {}"
+_WAITS = """select exists(select from queued where queue is null and not begun and due <= now_s())
+or exists(select from queued where queue is not null and not begun and not handed)"""
+# What has begun waits no more; what was chosen for workers that are gone waits again.
+_SETTLE = """update queued set begun = r.status <> 'queued',
+queue = case when handed or r.status <> 'queued' then queue end
+from run as r where r.id=queued.run and queue is not null and not begun
+and (r.status <> 'queued' or not handed and queue <> all(?::text[]))"""
+_AHEAD = """select workflow, queue, priority, count(*) from queued
+where queue is not null and not begun group by 1, 2, 3"""
 _UNDER_WAY = """select workflow, count(*) from run as r where status='running'
 and exists(select from queued where run=r.id) group by workflow"""
 _NEXT = """select q.run, q.workflow, q.priority, q.max_runs, r.status
@@ -51,27 +57,29 @@ class Released(NamedTuple):
     priority: int
 
 
+def waits(db: Database) -> bool:
+    """Whether any run waits to be handed out."""
+    return bool(db.execute(_WAITS).fetchone()[0])
+
+
 def release(db: Database, offers: Mapping[Offer, int]) -> list[Released]:
     """Choose runs that may be handed out, for as many workers as offer this.
 
     What was chosen before and not `handed`, since a worker died in between, is among them.
     """
-    if not offers:
+    queues = [offer.queue for offer in offers]
+    if not queues:
         return []
     with alone(db):
-        db.execute(_BEGUN)
+        db.execute(_SETTLE, (queues,))
         under_way = Counter(dict(db.execute(_UNDER_WAY).fetchall()))
-        under_way.update(dict(db.execute(_AHEAD.format(*["workflow"] * 2)).fetchall()))
-        ahead: dict[str, Counter[int]] = {}
-        for queue, priority, number in db.execute(
-            _AHEAD.format(*["queue, priority"] * 2)
-        ).fetchall():
-            ahead.setdefault(queue, Counter())[priority] = number
+        ahead = {queue: Counter[int]() for queue in queues}
+        for workflow, queue, priority, number in db.execute(_AHEAD).fetchall():
+            under_way[workflow] += number
+            ahead.setdefault(queue, Counter())[priority] += number
         each = AHEAD if len(offers) == 1 else AHEAD_OF_SEVERAL
         for offer, workers in offers.items():
-            capacity = workers * offer.at_once * each
-            _fill(db, offer, capacity, ahead.get(offer.queue, Counter()), under_way)
-    queues = [offer.queue for offer in offers]
+            _fill(db, offer, workers * offer.at_once * each, ahead[offer.queue], under_way)
     return [Released(*row) for row in db.execute(_TO_HAND, (queues, SOME)).fetchall()]
 
 
@@ -79,36 +87,33 @@ def _fill(
     db: Database, offer: Offer, capacity: int, ahead: Counter[int], under_way: Counter[str]
 ) -> None:
     """Give runs to the workers of an offer, until enough of at least their priority are before."""
-    for run, workflow, priority in _next(db, offer, min(SOME, capacity), under_way):
-        if sum(number for other, number in ahead.items() if other >= priority) >= capacity:
-            return
-        db.execute("update queued set queue=? where run=?", (offer.queue, run))
-        ahead[priority] += 1
-        under_way[workflow] += 1
-
-
-def _next(
-    db: Database, offer: Offer, most: int, under_way: Counter[str]
-) -> Iterator[tuple[str, str, int]]:
-    """The runs that these workers may carry, in order; `under_way` grows meanwhile."""
-    has_more = most > 0
+    most, has_more = min(SOME, capacity), True
     while has_more:
         values = to_json(offer.labels), to_json(offer.servers), to_json(under_way), most
         rows = db.execute(_NEXT, values).fetchall()
-        has_more = False
+        chosen, begun, is_full = list[str](), list[str](), False
         for run, workflow, priority, max_runs, status in rows:
+            is_full = sum(n for other, n in ahead.items() if other >= priority) >= capacity
             if status != QUEUED:  # somebody has begun or ended it by hand
-                db.execute("update queued set begun=true where run=?", (run,))
+                begun.append(run)
+            elif is_full:
+                break
             elif max_runs is None or under_way[workflow] < max_runs:
-                yield run, workflow, priority
-            else:
-                continue
-            has_more = len(rows) == most
+                chosen.append(run)
+                ahead[priority] += 1
+                under_way[workflow] += 1
+        if chosen:
+            db.execute(
+                "update queued set queue=? where run = any(?::text[])", (offer.queue, chosen)
+            )
+        if begun:
+            db.execute("update queued set begun=true where run = any(?::text[])", (begun,))
+        has_more = not is_full and bool(chosen or begun) and len(rows) == most
 
 
-def handed(db: Database, run: str) -> None:
-    """Note that a run is in its queue."""
-    db.execute("update queued set handed=true where run=?", (run,))
+def handed(db: Database, runs: list[str]) -> None:
+    """Note that runs are in their queues."""
+    db.execute("update queued set handed=true where run = any(?::text[])", (runs,))
 
 
 def queue_for(db: Database, run: str, offers: Mapping[Offer, int]) -> str | None:

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from orchestrator.journal.store import Database
 
 _LOOK = "look"
-_TURN = "update carrier set beat=now_s() where run=? and beat <= now_s() - ?::double precision"
-_FIRST = """insert into carrier(run, owner, began, beat) values(?, '', now_s(), now_s())
-on conflict do nothing"""
+# Who asks while another one is told waits for nothing. What is lost with the power is a turn.
+_TURN = """update carrier set beat=now, began=case when began <= now - ? then now else began end
+from (select now_s() as now) as clock where run=(select run from carrier
+where run=? and beat <= now_s() - ?::double precision for update skip locked)
+and set_config('synchronous_commit', 'off', true) is not null returning began=beat"""
+# On conflict it would wait for who has its turn now.
+_FIRST = """insert into carrier(run, owner, began, beat) select ?, '', 0, now_s()
+where not exists(select from carrier where run=?) on conflict do nothing"""
 _EARLY = 0.9  # of the pause: who asks has paused, and must not miss its turn by a moment
 
 
-def is_turn(db: Database, every_s: float) -> bool:
-    """Whether this worker is the one that looks now; of all workers one is, so often.
+class Turn(Enum):
+    """What a worker is to do now for all of them."""
+
+    NOTHING = "another one does it"
+    LOOK = "look for what is new"
+    CHECK = "look for what is left behind, too"
+
+
+def turn(db: Database, every_s: float, check_s: float) -> Turn:
+    """What this worker is to do; of all workers one looks so often, and checks so often.
 
     The clock of the server counts. A worker that dies in its turn is followed by the next one.
     """
-    if db.execute(_TURN, (_LOOK, every_s * _EARLY)).rowcount:
-        return True
-    return db.execute(_FIRST, (_LOOK,)).rowcount > 0
+    values = check_s * _EARLY, _LOOK, every_s * _EARLY
+    if (found := db.execute(_TURN, values).fetchone()) is not None:
+        return Turn.CHECK if found[0] else Turn.LOOK
+    return Turn.LOOK if db.execute(_FIRST, (_LOOK, _LOOK)).rowcount else Turn.NOTHING

@@ -14,8 +14,8 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 from orchestrator.client import Orchestrator
 from orchestrator.cluster.dispatch import ASIDE, Dispatch, HandedOver
-from orchestrator.cluster.lookout import GRACE_S, TURN_S, Lookout
-from orchestrator.cluster.offers import WORKER, Offer
+from orchestrator.cluster.lookout import GRACE_S, Lookout
+from orchestrator.cluster.offers import Offer
 from orchestrator.engine.drain import Drain
 from orchestrator.engine.run import Run
 from orchestrator.errors import CarriedError, JournalError, OrchestratorError
@@ -23,6 +23,7 @@ from orchestrator.journal import history
 from orchestrator.journal.history import PAUSED, RUNNING
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.recorder import Unknown
+from orchestrator.journal.workers import WORKER
 
 LOOK_S = 1.0  # between two attempts to carry a run that another process carries
 LOOK_MOST_S = 10.0  # for one look, which may have to wait for the database
@@ -145,7 +146,7 @@ class Worker:
             # A look may hang where the journal is lost, and has ended then as far as we care.
             with anyio.move_on_after(LOOK_MOST_S):
                 await to_thread.run_sync(self._lookout.look, abandon_on_cancel=True)
-            await anyio.sleep(TURN_S)
+            await anyio.sleep(self._lookout.pause_s)
 
     async def _drain(self) -> None:
         """Take nothing more, and hand over each run as soon as none of its calls is under way."""

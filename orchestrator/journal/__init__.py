@@ -16,6 +16,7 @@ writes.
 - `hiding` keeps secrets out of the file: it has their names, and gets them back.
 - `orders` is what is asked of the queue for a run that is submitted; `schedules` has workflows that
   are submitted again and again.
+- `workers` is what the workers that live offer.
 - `answers` answers the questions of a run that another process carries, or none; `memo` has answers
   of calls for other runs.
 - `writer` is the thread that writes, many records in each commit.
@@ -49,4 +50,5 @@ __all__ = [
     "statistics",
     "store",
     "totals",
+    "workers",
 ]

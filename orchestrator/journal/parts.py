@@ -5,7 +5,6 @@ A part is named by its run, its task and its number, so none is made twice, what
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -194,15 +193,6 @@ def records_without_parts(
         parts = Parts(writer, lease, hiding, "", key.path, has_inside=key.path in inside)
         records.elsewhere[key.path] = Joined(spread.payload(key)["items"], parts.read)
     return records
-
-
-def places(location: Location) -> int:
-    """How many runs all workers can carry at a time. Raises `JournalError`."""
-    query = "select run, live from carrier where run like 'worker %' and live is not null"
-    with reading(location) as db:
-        found = db.execute(query).fetchall()
-        alive = [said for name, said in found if store_of(location).is_carried(db, name)]
-    return sum(json.loads(said)["at_once"] for said in alive)
 
 
 def _request(part: Part) -> dict[str, Any]:

@@ -28,13 +28,12 @@ from orchestrator.journal.postgres_session import PostgresSession, opened, roll_
 from orchestrator.journal.store import Database
 from orchestrator.sharing.cluster import Cluster
 from orchestrator.sharing.holders import QUERY, locks_of
+from orchestrator.sharing.tables import SILENT_S
 
 if TYPE_CHECKING:
     from orchestrator.engine.task_state import RunState
     from orchestrator.journal.writer import Lease, Writer
 
-# A process that is silent for so long is frozen or cut off: its runs may be taken over.
-SILENT_S = 6.5
 MAX_IDLE = 2  # connections that are kept for who reads next
 _ALIVE = f"is_alive(process, beat, {SILENT_S})"
 _CLAIM = """insert into carrier(run, process, owner, began, beat)

@@ -25,13 +25,11 @@ import psycopg
 
 from orchestrator.errors import JournalError
 from orchestrator.sharing.asked import Act, Asked
-from orchestrator.sharing.tables import GRACE_S
+from orchestrator.sharing.tables import GRACE_S, SILENT_S
 
 SILENT = "the database has not heard of this process for too long"
 BEAT_S = 0.5
-# A process that is silent for so long is frozen or cut off: what it holds may be granted to others.
-SILENT_S = 6.5
-# Before that it counts as lost here; and so long a new connection is tried for.
+# Before others may have what it holds; and so long a new connection is tried for.
 FENCE_S = 5.5
 _FIRST_PAUSE_S, _MOST_PAUSE_S = 0.02, 0.5
 _KEYS = 1 << 62  # of processes; those of names are above, see `tables`

@@ -10,6 +10,8 @@ after the row of the process. `settle` grants what fits, in order of arrival.
 
 from __future__ import annotations
 
+# A process that is silent for so long is frozen or cut off: others may have what it had.
+SILENT_S = 6.5
 # The connection of a process may be lost for so long before it counts as dead, and a process
 # says more often than that that it is alive.
 GRACE_S = 0.9

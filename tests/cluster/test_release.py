@@ -9,12 +9,13 @@ import pytest
 
 from orchestrator import Orchestrator, Order
 from orchestrator.cluster import release
-from orchestrator.cluster.offers import WORKER, Offer, forget_old, offers
-from orchestrator.cluster.release import handed, queue_for
+from orchestrator.cluster.offers import Offer, forget_old, offers
+from orchestrator.cluster.release import handed, queue_for, waits
 from orchestrator.journal.history import reading
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Address
 from orchestrator.journal.store import Database
+from orchestrator.journal.workers import WORKER
 from tests.journals import ask
 
 pytestmark = pytest.mark.anyio
@@ -51,7 +52,7 @@ def released(db: Database, *offered: Offer) -> list[str]:
     runs: list[str] = []
     while found := release.release(db, Counter(offered or (PLAIN,))):
         for each in found:
-            handed(db, each.run)
+            handed(db, [each.run])
             runs.append(each.run)
     return runs
 
@@ -144,8 +145,20 @@ async def test_what_a_worker_has_chosen_that_died_then_is_handed_out_by_the_next
     run = await submit(engine)
     (chosen,) = release.release(db, {PLAIN: 1})
     assert release.release(db, {PLAIN: 1}) == [chosen]
-    handed(db, chosen.run)
+    handed(db, [chosen.run])
     assert (chosen.run, chosen.queue, release.release(db, {PLAIN: 1})) == (run, PLAIN.queue, [])
+
+
+async def test_what_was_chosen_for_workers_that_died_then_goes_to_others(
+    engine: Orchestrator, db: Database
+) -> None:
+    run, other = await submit(engine), Offer.of(3, (), ())
+    assert release.release(db, {PLAIN: 1}) == [(run, PLAIN.queue, 0)]
+    assert release.release(db, {other: 1}) == [(run, other.queue, 0)]
+    assert waits(db)
+    handed(db, [run])
+    assert not waits(db)
+    assert release.release(db, {PLAIN: 1}) == []  # its queue has it
 
 
 async def test_workers_that_offer_the_same_have_one_queue(database: Address) -> None:

@@ -8,11 +8,12 @@ import pytest
 
 from orchestrator import Orchestrator, Order
 from orchestrator.cli import main
-from orchestrator.cluster.offers import WORKER, Offer
+from orchestrator.cluster.offers import Offer
 from orchestrator.cluster.waiting import Waits, why
 from orchestrator.journal import history
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Address
+from orchestrator.journal.workers import WORKER
 from tests.journals import ask
 
 pytestmark = pytest.mark.anyio

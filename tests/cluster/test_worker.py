@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,9 @@ from orchestrator import JournalError, Orchestrator
 from orchestrator.cluster import lookout
 from orchestrator.cluster import worker as working
 from orchestrator.cluster.dispatch import ASIDE, Carry, HandedOver
-from orchestrator.cluster.turns import is_turn
+from orchestrator.cluster.lookout import Lookout
+from orchestrator.cluster.offers import Offer
+from orchestrator.cluster.turns import Turn, turn
 from orchestrator.cluster.worker import Worker
 from orchestrator.engine.question import Reply
 from orchestrator.journal.answers import answer
@@ -46,9 +48,8 @@ def anyio_backend() -> str:
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits a second."""
     monkeypatch.setattr(working, "LOOK_S", 0.01)
-    for name in ("TURN_S", "TAKE_S"):
+    for name in ("TURN_S", "CHECK_S", "TAKE_S"):
         monkeypatch.setattr(lookout, name, 0.01)
-    monkeypatch.setattr(working, "TURN_S", 0.01)
     monkeypatch.setattr("orchestrator.durable.BEAT_S", 0.01)
 
 
@@ -73,12 +74,13 @@ class List:
         assert queue.startswith("orchestrator_runs ")
         self.carry = self.begun = carry
 
-    def put(self, run: str, queue: str, priority: int = 0) -> None:
-        assert (queue[:18], priority) == ("orchestrator_runs ", 0)
-        self.waiting.append(run)
+    def put(self, runs: Iterable[tuple[str, str, int]], /) -> None:
+        for run, queue, priority in runs:
+            assert (queue[:18], priority) == ("orchestrator_runs ", 0)
+            self.waiting.append(run)
 
-    def pace(self, _: Database, queue: str, workers: int, /) -> None:
-        assert queue
+    def pace(self, _: Database, queues: list[str], workers: int, /) -> None:
+        assert queues
         self.workers.add(workers)
 
     def stranded(self, _: Database, queues: list[str], /) -> list[str]:
@@ -86,8 +88,8 @@ class List:
         found, self.stranded_ = self.stranded_, []
         return found
 
-    def taken(self) -> Iterator[tuple[str, str]]:
-        yield from self.handed_out
+    def taken(self, _: Database, but_for: list[str], /) -> list[tuple[str, str]]:
+        return [each for each in self.handed_out if each[1] not in but_for]
 
     def put_again(self, run: str, queue: str) -> None:
         assert queue
@@ -176,11 +178,38 @@ async def test_of_many_runs_that_were_submitted_each_look_takes_some(database: A
 async def test_of_all_workers_one_looks_at_a_time(database: Address) -> None:
     async with working_on(database):
         with reading(database) as db:
-            assert is_turn(db, 0.0)
-            assert not is_turn(db, 60.0)
+            assert turn(db, 0.0, 60.0) is Turn.LOOK
+            assert turn(db, 0.0, 0.0) is Turn.CHECK
+            assert turn(db, 60.0, 0.0) is Turn.NOTHING
             db.execute("delete from carrier where run='look'")
-            assert is_turn(db, 60.0)
-            assert not is_turn(db, 60.0)
+            assert turn(db, 60.0, 60.0) is Turn.LOOK
+            assert turn(db, 60.0, 60.0) is Turn.NOTHING
+            assert turn(db, 0.0, 60.0) is Turn.CHECK  # none has checked yet
+            assert turn(db, 0.0, 60.0) is Turn.LOOK
+
+
+async def test_who_asks_whether_it_is_its_turn_while_another_does_waits_for_nothing(
+    database: Address,
+) -> None:
+    async with Journal(database):
+        with reading(database) as db, reading(database) as other:
+            assert turn(db, 60.0, 60.0) is Turn.LOOK
+            db.execute("begin")
+            assert turn(db, 0.0, 0.0) is Turn.CHECK
+            assert turn(other, 0.0, 0.0) is Turn.NOTHING
+            db.execute("rollback")
+            assert turn(other, 0.0, 0.0) is Turn.CHECK
+
+
+def test_many_workers_ask_less_often_each_whether_it_is_their_turn(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookout, "TURN_S", 0.25)
+    given: Any = (database, List(), Offer.of(1, (), ()), bool, print)
+    looks, paces = Lookout(*given), list[float]()
+    for looks.workers in (0, 1, 4, 16, 1000):
+        paces.append(looks.pause_s)
+    assert paces == [0.25, 0.25, 0.25, 1.0, 2.0]
 
 
 async def test_what_a_worker_has_left_that_is_gone_is_put_again(database: Address) -> None:
