@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import count
@@ -35,13 +37,24 @@ _REASONS = (
     ("too many clients|remaining connection slots", "{said}; raise its max_connections"),
     ("permission denied", "{said}; grant the user the right to create in the database"),
     ("timeout expired", "no server has answered in time; {start}"),
+    ("the database system is", "{said}; {restart}"),
     ("Connection refused|No such file|server running", "no server answers; {start}"),
     ("could not translate host name|failed to resolve host", "its host is unknown; {start}"),
 )
 _WORDS = {
     "password": "give it in the URL, in PGPASSWORD, or in ~/.pgpass",
     "start": "start it, or name another journal with --journal",
+    "restart": "try again when it is up, or see its log; or name another journal with --journal",
 }
+# A server that says that it goes down or comes up is restarted: it is waited for as long as a run
+# under way waits.
+RESTART_S = 5.5
+_RESTARTS = re.compile("the database system is (shutting|starting|not yet|not accepting|in rec)")
+_PAUSE_S = 0.25
+
+
+# What psycopg ignores comes beside an exception, which says what is lost.
+logging.getLogger("psycopg").addFilter(lambda said: not str(said.msg).startswith("error ignored "))
 
 
 class LostError(JournalError):
@@ -147,8 +160,12 @@ def _storable(value: Any) -> Any:
     return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
 
 
-def connect(address: Address, **settings: str) -> psycopg.Connection[tuple[Any, ...]]:
+def connect(
+    address: Address, patience_s: float = RESTART_S, **settings: str
+) -> psycopg.Connection[tuple[Any, ...]]:
     """A new connection; `settings` of libpq replace ours, and what the URL says replaces both.
+
+    A server that is being restarted is waited for, so long.
 
     Raises:
         JournalError: There is none to be had.
@@ -163,9 +180,21 @@ def connect(address: Address, **settings: str) -> psycopg.Connection[tuple[Any, 
     given["options"] = f"{given.get('options', '')} {_OPTIONS}"
     try:
         info = make_conninfo("", **(CONNECTION | settings | given))
-        return psycopg.connect(info, autocommit=True, cursor_factory=psycopg.RawCursor)
+        return _connected(info, time.monotonic() + patience_s)
     except psycopg.Error as error:
         raise unusable(address, error) from None
+
+
+def _connected(info: str, ends_by: float) -> psycopg.Connection[tuple[Any, ...]]:
+    restarts = False
+    while True:
+        try:
+            return psycopg.connect(info, autocommit=True, cursor_factory=psycopg.RawCursor)
+        except psycopg.OperationalError as error:
+            restarts = restarts or _RESTARTS.search(str(error)) is not None
+            if not restarts or time.monotonic() >= ends_by:
+                raise
+        time.sleep(_PAUSE_S)
 
 
 def check(db: PostgresConnection, *, to_write: bool) -> None:

@@ -12,7 +12,13 @@ import psycopg
 
 from orchestrator.errors import JournalError
 from orchestrator.journal.location import Address
-from orchestrator.journal.postgres import LostError, PostgresConnection, check, connect
+from orchestrator.journal.postgres import (
+    RESTART_S,
+    LostError,
+    PostgresConnection,
+    check,
+    connect,
+)
 from orchestrator.journal.store import Database
 
 BEAT_S = 1.0
@@ -125,7 +131,7 @@ class PostgresSession:
         ends_by, pause_s, why = time.monotonic() + RECONNECT_S, _FIRST_PAUSE_S, str(lost)
         while True:
             try:
-                self._db = opened(self._address)
+                self._db = opened(self._address, patience_s=0.0)
                 self._live()
             except JournalError as error:
                 if time.monotonic() > ends_by:
@@ -208,13 +214,13 @@ class PostgresSession:
         return error
 
 
-def opened(address: Address, **settings: str) -> PostgresConnection:
-    """A new connection to write with; some settings of libpq in place of ours.
+def opened(address: Address, patience_s: float = RESTART_S, **settings: str) -> PostgresConnection:
+    """A new connection to write with; see `connect`.
 
     Raises:
         JournalError: There is none to be had, or no journal can be there.
     """
-    db = PostgresConnection(address, connect(address, **settings))
+    db = PostgresConnection(address, connect(address, patience_s, **settings))
     try:
         check(db, to_write=True)
     except BaseException:

@@ -383,6 +383,38 @@ def test_errors_say_what_to_do_and_no_password(
         assert secret not in repr(Journal(address))
 
 
+def test_a_server_that_is_being_restarted_is_waited_for(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect_to, pauses = psycopg.connect, list[float]()
+    said = ["FATAL:  the database system is shutting down", "Connection refused"]
+
+    def refused_at_first(*values: Any, **more: Any) -> Any:
+        if said:
+            raise psycopg.OperationalError(said.pop(0))
+        return connect_to(*values, **more)
+
+    monkeypatch.setattr(psycopg, "connect", refused_at_first)
+    monkeypatch.setattr("orchestrator.journal.postgres.time.sleep", pauses.append)
+    connect(database).close()
+    assert len(pauses) == 2
+    said += ["FATAL:  the database system is starting up"]
+    with pytest.raises(JournalError, match="is starting up; try again when it is up, or see its"):
+        connect(database, patience_s=0.0)
+    said += ["Connection refused"]
+    with pytest.raises(JournalError, match="no server answers; start it"):
+        connect(database)
+    assert len(pauses) == 2
+
+
+def test_psycopg_says_nothing_of_errors_that_are_told(
+    session: PostgresSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(JournalError):
+        session._commit(lambda db: db.execute(END_IT).fetchone())
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
