@@ -282,7 +282,7 @@ async def _finish(run: Run, kept: KeptRun) -> None:
         kept.claim.free()
         return
     try:
-        await kept.finish(run.result)
+        await kept.finish(run.result, run.waits_s)
     except JournalError as error:
         run.not_kept = str(error)
         logger.warning("%s", error)

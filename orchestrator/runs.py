@@ -33,12 +33,14 @@ from orchestrator.engine.question import AnswerCallback
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import Servers
+from orchestrator.engine.summary import Stop
 from orchestrator.errors import JournalError
 from orchestrator.growing import GrowingRun
 from orchestrator.inspection import Inspector
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import KeptRun
 from orchestrator.journal.location import Location
+from orchestrator.journal.losses import Losses
 from orchestrator.journal.part import PartRecorder
 from orchestrator.journal.recorder import Unknown
 from orchestrator.journal.statistics import known_estimates
@@ -219,7 +221,12 @@ class Runs(Inspector):
 
     @asynccontextmanager
     async def resume(
-        self, run_id: str, *, unknown: Unknown = "ask", **options: Unpack[RunOptions]
+        self,
+        run_id: str,
+        *,
+        unknown: Unknown = "ask",
+        most_lost: int | None = None,
+        **options: Unpack[RunOptions],
     ) -> AsyncIterator[Run]:
         """A run of the journal that has not ended, for you to execute in the block.
 
@@ -232,20 +239,29 @@ class Runs(Inspector):
             unknown: What becomes of calls that left before a crash, of which no answer was kept,
                 and whose tools declare neither that they only read nor that repeating them is safe:
                 `repeat` them, or `fail` their tasks; `ask`: a person decides, as `run` says.
+            most_lost: After how many processes that did not survive it, while nothing of it
+                settled, a run of a database fails; None: it goes on.
 
         Raises:
             JournalError: There is no such run, it has ended, or another process carries it.
             WorkflowError: Its servers are not configured.
         """
-        async with self._resumed(run_id, unknown, options) as run:
+        async with self._resumed(run_id, unknown, options, most_lost=most_lost) as run:
             yield run
 
     @asynccontextmanager
     async def _resumed(
-        self, run_id: str, unknown: Unknown, options: RunOptions, *, to_end: bool = False
+        self,
+        run_id: str,
+        unknown: Unknown,
+        options: RunOptions,
+        *,
+        to_end: bool = False,
+        most_lost: int | None = None,
     ) -> AsyncIterator[Run]:
         journal, secrets = self._kept_in(), self.hiding
-        record, kept = await journal.resume(run_id, unknown, secrets, to_end=to_end)
+        how: dict[str, Any] = {"to_end": to_end, "most_lost": most_lost}
+        record, kept = await journal.resume(run_id, unknown, secrets, **how)
         async with letting_go(kept):
             if isinstance(kept.recorder, PartRecorder):
                 request = request_of_part(kept.recorder, options, self._pool)
@@ -255,13 +271,16 @@ class Runs(Inspector):
             if record.kind == "fork" and record.origin is not None:
                 of = journal.location, record.origin, request.workflow, secrets
                 request = request.reusing(await to_thread.run_sync(reuse_of, *of))
-        checks = not to_end and request.needs is None
+        checks = not to_end and request.needs is None and not kept.losses.is_end
         async with self._carried(request, kept, checks=checks) as run:
+            if kept.losses.is_end:
+                run.end(Stop.lost(kept.losses.owners), at_once=kept.losses.is_bare)
             yield run
 
     async def _carry_part(self, kept: KeptRun, run_id: str) -> None:
         """Carry a part of a run that this process carries, too; who leaves that leaves both."""
-        async with self._resumed(run_id, kept.unknown, {}) as run:
+        most_lost = kept.losses.most
+        async with self._resumed(run_id, kept.unknown, {}, most_lost=most_lost) as run:
             kept.here = self._kept_in().carried(run_id)
             try:
                 await run.execute()
@@ -297,9 +316,13 @@ class Runs(Inspector):
         loaded, recorder = request.workflow, None if kept is None else kept.recorder
         if not checks:
             named: Iterable[str] = loaded.plan.servers
-            if recorder is not None and recorder.resumed == 0 and request.needs is None:
-                # It ends before it has begun: nothing is called but what `finally` has.
+            losses = Losses() if kept is None else kept.losses
+            has_begun = recorder is None or recorder.resumed > 0 or request.needs is not None
+            if losses.is_end or not has_begun:
+                # It ends before it goes on: nothing is called but what `finally` has.
                 named = () if loaded.plan.finally_ is None else loaded.plan.finally_.servers
+            if losses.is_bare:  # what is kept of it stays as it is
+                named, recorder = (), None
             await self._pool.open(named, request.times)
             await self._pool.learn_prompts(loaded.plan.prompt_servers)
             yield self._new_run(request, recorder=recorder)

@@ -101,6 +101,9 @@ def show(options: argparse.Namespace) -> int:
         document |= {"items_settled": kept.records.items_under_way()}
         if carried := parts(named.journal, run.id):
             document["parts"] = {each.id: each.status for each in carried}
+        if lost := kept.records.lost():
+            document["lost"] = lost
+            complain(f"processes that failed while they carried it: {', '.join(lost)}")
         write_json(document)
         _tell_how(named, asked, waits)
         return 0

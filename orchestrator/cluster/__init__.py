@@ -4,9 +4,10 @@ Rule: a run is carried by the engine and kept in the journal as everywhere; the 
 its id. Nothing else imports DBOS.
 
 - `worker` carries the runs that are submitted to a journal, and takes over those of workers that
-  are gone; `lookout` finds what there is to do.
-- `offers` is what workers offer, `release` chooses which runs are handed out now and to whom, and
-  `waiting` says why one waits.
+  are gone; `carried` is one of them, `lookout` finds what there is to do.
+- `offers` is what workers offer, without the servers that do not start there, which `outages`
+  knows; `release` chooses which runs are handed out now and to whom, and `waiting` says why one
+  waits.
 - `firing` submits what schedules say, whose times `cron` has.
 - `dispatch` is the queue, DBOS on PostgreSQL.
 - `turns` has one worker at a time do what is to be done once for all of them.

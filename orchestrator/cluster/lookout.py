@@ -11,6 +11,7 @@ from orchestrator.cluster import release
 from orchestrator.cluster.dispatch import ASIDE, Dispatch
 from orchestrator.cluster.firing import fire
 from orchestrator.cluster.offers import Offer
+from orchestrator.cluster.outages import Outages
 from orchestrator.cluster.turns import Turn, turn
 from orchestrator.errors import JournalError
 from orchestrator.journal import history, workers
@@ -29,9 +30,12 @@ TAKE_S = 1.0  # between two looks for runs that others could not carry
 # Of many workers each asks less often whether it is its turn: so many do for each turn.
 ASKED = 4
 MOST_S = 2.0
-# Of those that wait for an answer, the ones that have any; a part asks as its run.
+_LATE = "select 1 from queued where run=? and due <= now_s()"
+# Of those that wait for an answer, the ones that have any, or need none any more; a part asks as
+# its run.
 _MAY_GO_ON = """select id from run where id = any(?::text[]) and (status <> 'paused'
-or kind='part' or exists(select from record where run=id and kind >= 'reply' and kind < 'replz'))"""
+or kind='part' or exists(select from record where run=id and kind >= 'reply' and kind < 'replz')
+or exists(select from queued where run=id and due <= now_s()))"""
 
 
 class Lookout:
@@ -43,7 +47,7 @@ class Lookout:
     Args:
         location: The journal.
         dispatch: The queues.
-        offer: What this worker offers.
+        outages: What this worker offers now.
         may_take: Whether it may try a run now that others could not carry.
         tell: Receives a sentence about each run that is taken over.
 
@@ -55,11 +59,11 @@ class Lookout:
         self,
         location: Location,
         dispatch: Dispatch,
-        offer: Offer,
+        outages: Outages,
         may_take: Callable[[str], bool],
         tell: Callable[[str], None],
     ) -> None:
-        self._location, self._dispatch, self._offer = location, dispatch, offer
+        self._location, self._dispatch, self._outages = location, dispatch, outages
         self._may_take, self._tell = may_take, tell
         self._takes_at = 0.0
         self.workers = 1
@@ -76,6 +80,8 @@ class Lookout:
             return
         try:
             with history.reading(self._location) as db:
+                if self._outages.is_over:
+                    self._outages.renew(db)
                 if (found := turn(db, TURN_S, CHECK_S)) is not Turn.NOTHING:
                     self._look_for_all(db, is_check=found is Turn.CHECK)
                 if time.monotonic() >= self._takes_at:
@@ -93,9 +99,8 @@ class Lookout:
             JournalError: The database is lost, maybe only for a moment.
         """
         with history.reading(self._location) as db:
-            others = offering.offers(db)
-            others[self._offer] -= 1
-            self._dispatch.put_again(run, release.queue_for(db, run, +others) or ASIDE)
+            others = offering.offers(db, but=self._outages.worker)
+            self._dispatch.put_again(run, release.queue_for(db, run, others) or ASIDE)
 
     def _look_for_all(self, db: Database, *, is_check: bool) -> None:
         fire(db, self._tell)
@@ -103,7 +108,8 @@ class Lookout:
         if not (ready or waits or is_check):
             return
         offers = offering.offers(db)
-        self.workers, queues = offers.total(), [offer.queue for offer in offers]
+        self.workers = offers.total()
+        queues = list(dict.fromkeys(offer.queue for offer in offers))
         released = release.release(db, offers) if waits else []
         if released:
             self._dispatch.put(released)
@@ -135,18 +141,18 @@ class Lookout:
         return queue is not None
 
     def _ready(self, db: Database) -> list[str]:
-        """What waited for an answer that has come, or has ended elsewhere."""
+        """What waited for an answer, and has it or needs none any more; or has ended elsewhere."""
         return [
             run
             for run, status in self._aside(db).items()
-            if (is_answered(db, run) if status == PAUSED else status not in (RUNNING, *OPEN))
+            if (_goes_on(db, run) if status == PAUSED else status not in (RUNNING, *OPEN))
         ]
 
     def _take(self, db: Database) -> None:
         """Take what others could not carry, and this worker may."""
         for run, status in self._aside(db).items():
             if status in OPEN and status != PAUSED and self._may_take(run):
-                queue = release.queue_for(db, run, {self._offer: 1})
+                queue = release.queue_for(db, run, {self._outages.offer: 1})
                 if queue is not None:
                     self._dispatch.put_again(run, queue)
 
@@ -156,3 +162,8 @@ class Lookout:
             return {}
         found = [run for (run,) in db.execute(_MAY_GO_ON, (aside,)).fetchall()]
         return history.statuses(db, self._location, found)
+
+
+def _goes_on(db: Database, run: str) -> bool:
+    """Whether a paused run has an answer, or the time is over of what it waits with."""
+    return db.execute(_LATE, (run,)).fetchone() is not None or is_answered(db, run)

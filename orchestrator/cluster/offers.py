@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, Self
 
 from orchestrator.documents.encode import to_json
@@ -28,34 +29,50 @@ class Offer:
         at_once: How many runs it carries at once.
         labels: Its labels, sorted.
         servers: The servers that are configured where it is, sorted.
+        down: Those of them that do not start there now, with the reasons.
     """
 
     at_once: int
     labels: tuple[str, ...] = ()
     servers: tuple[str, ...] = ()
+    down: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, at_once: int, labels: Iterable[str], servers: Iterable[str]) -> Self:
+    def of(
+        cls,
+        at_once: int,
+        labels: Iterable[str],
+        servers: Iterable[str],
+        down: Mapping[str, str] = MappingProxyType({}),
+    ) -> Self:
         """An offer; what is named twice counts once."""
-        return cls(at_once, tuple(sorted(set(labels))), tuple(sorted(set(servers))))
+        names = tuple(sorted(set(labels))), tuple(sorted(set(servers)))
+        return cls(at_once, *names, tuple(sorted(down.items())))
 
     @property
     def queue(self) -> str:
-        """The queue of all workers that offer the same."""
-        return QUEUE + hashlib.sha256(to_json(asdict(self)).encode()).hexdigest()[:12]
+        """The queue of all workers that offer the same, whatever is down."""
+        same = {name: each for name, each in asdict(self).items() if name != "down"}
+        return QUEUE + hashlib.sha256(to_json(same).encode()).hexdigest()[:12]
+
+    @property
+    def up(self) -> tuple[str, ...]:
+        """The servers that may start."""
+        down = dict(self.down)
+        return tuple(server for server in self.servers if server not in down)
 
     def to_dict(self) -> dict[str, Any]:
         """The offer as a JSON object."""
-        return asdict(self)
+        return asdict(self) | {"down": dict(self.down)}
 
     def fits(self, labels: Iterable[str], servers: Iterable[str]) -> bool:
-        """Whether it has all of these."""
-        return set(labels) <= {*self.labels} and set(servers) <= {*self.servers}
+        """Whether it has all of these, and none of the servers is down."""
+        return set(labels) <= {*self.labels} and set(servers) <= {*self.up}
 
 
-def offers(db: Database) -> Counter[Offer]:
-    """How many workers offer what."""
-    return Counter(Offer.of(**each) for each in offered(db))
+def offers(db: Database, but: str = "") -> Counter[Offer]:
+    """How many workers offer what, apart from one."""
+    return Counter(Offer.of(**each) for each in offered(db, but))
 
 
 def forget_old(db: Database) -> None:

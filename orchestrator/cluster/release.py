@@ -77,9 +77,12 @@ def release(db: Database, offers: Mapping[Offer, int]) -> list[Released]:
         for workflow, queue, priority, number in db.execute(_AHEAD).fetchall():
             under_way[workflow] += number
             ahead.setdefault(queue, Counter())[priority] += number
-        each = AHEAD if len(offers) == 1 else AHEAD_OF_SEVERAL
-        for offer, workers in offers.items():
-            _fill(db, offer, workers * offer.at_once * each, ahead[offer.queue], under_way)
+        each = AHEAD if len({*queues}) == 1 else AHEAD_OF_SEVERAL
+        capacity = Counter[str]()
+        # Of workers with one queue, those where more servers are up leave the rest to the others.
+        for offer, workers in sorted(offers.items(), key=lambda item: len(item[0].down)):
+            capacity[offer.queue] += workers * offer.at_once * each
+            _fill(db, offer, capacity[offer.queue], ahead[offer.queue], under_way)
     return [Released(*row) for row in db.execute(_TO_HAND, (queues, SOME)).fetchall()]
 
 
@@ -89,7 +92,7 @@ def _fill(
     """Give runs to the workers of an offer, until enough of at least their priority are before."""
     most, has_more = min(SOME, capacity), True
     while has_more:
-        values = to_json(offer.labels), to_json(offer.servers), to_json(under_way), most
+        values = to_json(offer.labels), to_json(offer.up), to_json(under_way), most
         rows = db.execute(_NEXT, values).fetchall()
         chosen, begun, is_full = list[str](), list[str](), False
         for run, workflow, priority, max_runs, status in rows:
@@ -118,14 +121,20 @@ def handed(db: Database, runs: list[str]) -> None:
 
 def queue_for(db: Database, run: str, offers: Mapping[Offer, int]) -> str | None:
     """The queue of workers that may go on with a run; None if there are none now."""
-    query = "select labels::jsonb, servers::jsonb from queued where run=?"
-    labels, servers = db.execute(query, (run,)).fetchone() or ((), ())
+    labels, servers = needs_of(db, run)
     fit = [(number, offer.queue) for offer, number in offers.items() if offer.fits(labels, servers)]
     if not fit:
         return None
     queue = max(fit)[1]
     db.execute("update queued set queue=? where run=?", (queue, run))
     return queue
+
+
+def needs_of(db: Database, run: str) -> tuple[list[str], list[str]]:
+    """The labels and the servers that a worker has to have that carries a run."""
+    query = "select labels::jsonb, servers::jsonb from queued where run=?"
+    labels, servers = db.execute(query, (run,)).fetchone() or ((), ())
+    return list(labels), list(servers)
 
 
 @contextmanager

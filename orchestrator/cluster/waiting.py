@@ -98,7 +98,12 @@ def _missing(offered: Counter[Offer], labels: list[str], servers: list[str]) -> 
             have = f"they have: {', '.join(known) or 'none'}"
             start = f'start one with "orchestrator worker --label {shlex.quote(label)}"'
             yield Waits("label", f"no worker has the label {quoted(label)} ({have}): {start}")
-        for server in _absent(servers, (offer.servers for offer in offered)):
+        known_down = {server: said for offer in offered for server, said in offer.down}
+        for server in _absent(servers, (offer.up for offer in offered)):
+            if server in known_down:
+                where = f"server {quoted(server)} does not start on the workers that have it"
+                again = "each tries again within a minute"
+                yield Waits("down", f"{where} ({known_down[server]}); {again}")
             fix = "add it to the servers.toml of one, and start that worker again"
             yield Waits("server", f"no worker has the server {quoted(server)}: {fix}")
         all_of = ", ".join(map(quoted, (*labels, *servers)))

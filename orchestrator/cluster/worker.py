@@ -5,21 +5,23 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from enum import Enum
+from contextlib import AbstractAsyncContextManager, suppress
 
 import anyio
 from anyio import from_thread, to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
 from orchestrator.client import Orchestrator
+from orchestrator.cluster.carried import Carried, ElsewhereError, Left
 from orchestrator.cluster.dispatch import ASIDE, Dispatch, HandedOver
 from orchestrator.cluster.lookout import GRACE_S, Lookout
 from orchestrator.cluster.offers import Offer
+from orchestrator.cluster.outages import Outages
+from orchestrator.documents.text import cut
 from orchestrator.engine.drain import Drain
 from orchestrator.engine.run import Run
-from orchestrator.errors import CarriedError, JournalError, OrchestratorError
-from orchestrator.journal import history
+from orchestrator.errors import CarriedError, JournalError, OrchestratorError, ServerStartError
+from orchestrator.journal import history, losses
 from orchestrator.journal.history import PAUSED, RUNNING
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.recorder import Unknown
@@ -29,32 +31,6 @@ LOOK_S = 1.0  # between two attempts to carry a run that another process carries
 LOOK_MOST_S = 10.0  # for one look, which may have to wait for the database
 AGAIN_S = 60.0  # after which a worker tries a run once more that it could not carry
 DRAIN_S = 30.0
-
-
-class Left(Enum):
-    """How a worker has left a run that has not ended."""
-
-    TO_OTHERS = "any worker may go on with it"
-    ASIDE = "it waits for an answer, or for a worker that can carry it"
-
-
-@dataclass(eq=False)
-class Carried:
-    """A run under way on a worker.
-
-    Attributes:
-        id: The id of the run.
-        drain: Knows its calls under way.
-        scope: Ends it here.
-        run: The run; None while its servers start.
-        over: Is set when this worker does nothing more for it.
-    """
-
-    id: str
-    drain: Drain
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    run: Run | None = None
-    over: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Worker:
@@ -72,7 +48,6 @@ class Worker:
 
     Attributes:
         name: Its name, unlike that of all other workers.
-        offer: What it offers, as others see it.
     """
 
     def __init__(
@@ -89,16 +64,22 @@ class Worker:
     ) -> None:
         self.name = uuid.uuid4().hex[:12]
         self._engine, self._journal, self._dispatch = engine, journal, dispatch
-        self.offer = Offer.of(at_once, labels, engine.servers)
+        offer = Offer.of(at_once, labels, engine.servers)
         self._at_once, self._unknown, self._tell = at_once, unknown, tell
         self._drain_s = drain_s
-        looks_for = journal.location, dispatch, self.offer, self._may_take, tell
+        self._outages = Outages(journal.location, self.name, offer, tell)
+        looks_for = journal.location, dispatch, self._outages, self._may_take, tell
         self._lookout = Lookout(*looks_for)
         self._carried: set[Carried] = set()
         self._cannot: dict[str, float] = {}  # when to try a run again that cannot be carried here
         self._told: set[str] = set()
         self._leaves = False
         self._on_leave: Callable[[], None] = lambda: None
+
+    @property
+    def offer(self) -> Offer:
+        """What it offers, as others see it."""
+        return self._outages.offer
 
     def leave(self) -> bool:
         """Take nothing more, let the calls under way end, and hand the runs over; `work` then ends.
@@ -214,10 +195,17 @@ class Worker:
             carried.run = None
             if isinstance(how, Left):  # while this worker, which others see, is there
                 await to_thread.run_sync(self._give_back, run, how)
+            if how is Left.ELSEWHERE and not self._leaves:
+                await self._let_others(carried)
             return how
         finally:
             self._carried.discard(carried)
             carried.over.set()
+
+    async def _let_others(self, carried: Carried) -> None:
+        """Keep the place of a run that was left, so that others of its queue come first."""
+        with anyio.CancelScope() as carried.scope:
+            await anyio.sleep(LOOK_S)
 
     def _holds(self, run: str) -> bool:
         """Whether others cannot have gone on with a run, and made the calls that come next."""
@@ -234,11 +222,12 @@ class Worker:
         """How a run has ended; None if another process carries it now, or that cannot be told."""
         if self._journal.error is not None:
             return None
-        run, resume = carried.id, self._engine.resume
+        run = carried.id
         try:
-            listening = [lambda _: None]  # with an observer, tools are asked for their progress
-            again = resume(run, unknown=self._unknown, drain=carried.drain, observers=listening)
-            async with again as carried.run:
+            if await to_thread.run_sync(self._outages.hold_back, run):
+                return Left.ELSEWHERE
+            async with self._resumed(carried) as carried.run:
+                await self._check_servers(run, carried.run)
                 self._tell(f"run {run} begins")
                 result = await carried.run.execute()
             if not carried.run.not_kept:
@@ -246,22 +235,56 @@ class Worker:
                 return result.status
         except CarriedError:
             pass  # it goes on there, and may end here
+        except ElsewhereError:
+            return Left.ELSEWHERE
         except Exception as error:
             status = await to_thread.run_sync(self._known, run)
             if status in history.OPEN:
-                return self._cannot_carry(run, error)
+                return await self._cannot_carry(run, error)
             return None if status in (RUNNING, "") else status
         return None
 
-    def _cannot_carry(self, run: str, error: Exception) -> Left:
+    def _resumed(self, carried: Carried) -> AbstractAsyncContextManager[Run]:
+        return self._engine.resume(
+            carried.id,
+            unknown=self._unknown,
+            most_lost=losses.MOST,
+            drain=carried.drain,
+            observers=[lambda _: None],  # with an observer, tools are asked for their progress
+        )
+
+    async def _check_servers(self, run: str, begun: Run) -> None:
+        """Leave a run whose servers do not start here, unless they start nowhere."""
+        kept = self._journal.carried(run)
+        assert kept is not None
+        tasks = begun.plan.tasks.values()
+        left = [task for task in tasks if not kept.recorder.has_settled(task.id)]
+        needed = {server for task in left for server in task.servers}
+        failures = {server: self._engine.failure(server) for server in sorted(needed)}
+        failed = {server: str(error) for server, error in failures.items() if error is not None}
+        if await to_thread.run_sync(self._outages.leaves, run, failed):
+            raise ElsewhereError
+        self._outages.forget(needed - failed.keys())
+
+    async def _cannot_carry(self, run: str, error: Exception) -> Left:
         """Leave a run to workers that can carry it."""
+        if isinstance(error, ServerStartError):
+            failed = {problem.text: problem.message for problem in error.problems}
+            await to_thread.run_sync(self._outages.leaves, run, failed, list(failed))
+            return Left.ELSEWHERE
         self._cannot[run] = time.monotonic() + AGAIN_S
+        is_known = isinstance(error, OrchestratorError)
+        why = str(error) if is_known else f"{type(error).__name__}: {error}".rstrip(": ")
+        if not is_known:  # it may fail at all of them
+            await to_thread.run_sync(self._note_failure, run, why)
         if run not in self._told:
             self._told.add(run)
-            is_known = isinstance(error, OrchestratorError)
-            why = str(error) if is_known else f"{type(error).__name__}: {error}"
             self._tell(f"run {run} cannot be carried here, and is left to other workers: {why}")
         return Left.ASIDE
+
+    def _note_failure(self, run: str, why: str) -> None:
+        with suppress(JournalError), history.reading(self._journal.location) as db:
+            losses.note(db, run, f"worker {self.name} ({cut(why, 200)})")
 
     def _known(self, run: str) -> str:
         """The status of a run in the journal; "" if that cannot be read."""

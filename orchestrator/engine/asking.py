@@ -184,4 +184,7 @@ class Asking:
                 self._emitter.asked(question)
             self._on_open(call)
 
-        return await self._questions.ask(question, call, attempt, on_open, limit_s)
+        late_s = float("inf")
+        if call.deadline_s is not None and self._recorder is not None:
+            late_s = call.deadline_s - self._recorder.began(call.task, call.item)
+        return await self._questions.ask(question, call, attempt, on_open, limit_s, late_s)

@@ -35,8 +35,8 @@ STAY_S = 60.0
 class _Open:
     """A question that nobody has answered."""
 
-    def __init__(self, question: Question, ends_at: float) -> None:
-        self.question, self.ends_at = question, ends_at
+    def __init__(self, question: Question, ends_at: float, late_at: float) -> None:
+        self.question, self.ends_at, self.late_at = question, ends_at, late_at
         self.answered, self.over = anyio.Event(), anyio.Event()
         self.reply: Reply | None = None
         self.error: CallError | None = None
@@ -85,6 +85,12 @@ class Questions:
         """The questions that nobody has answered, in the order in which they were asked."""
         return [each.question for each in self._open if not each.answered.is_set()]
 
+    @property
+    def left_s(self) -> float:
+        """After how long the first of the open ones needs no reply any more, seconds."""
+        ends = (min(each.ends_at, each.late_at) for each in self._open)
+        return min(ends, default=math.inf) - anyio.current_time()
+
     async def ask(
         self,
         question: Question,
@@ -92,6 +98,7 @@ class Questions:
         attempt: Attempt,
         on_open: Callable[[bool], None],
         limit_s: float = math.inf,
+        late_s: float = math.inf,
     ) -> Reply | None:
         """The reply to a question: the one that was given before, or the next.
 
@@ -100,6 +107,7 @@ class Questions:
             call: The call that waits for it, and `attempt` its state.
             on_open: Is called if the call has to wait, with whether it is asked about on its own.
             limit_s: How long, seconds.
+            late_s: After how long the call itself is late, seconds.
 
         Returns:
             None if the time was over.
@@ -112,7 +120,8 @@ class Questions:
             return known
         if (shared := await self._shared(question, call, attempt, on_open)) is not None:
             return shared
-        opened = _Open(question, anyio.current_time() + limit_s)
+        now = anyio.current_time()
+        opened = _Open(question, now + limit_s, now + late_s)
         self._open.append(opened)
         try:
             if self._recorder is not None:

@@ -5,6 +5,7 @@ A few lines longer than other files: this is what everybody who has a run calls.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -77,6 +78,7 @@ class Run:
         self.result: RunResult | None = None
         self.grows = False  # whether tasks may still be added, so that nothing is the last
         self.lacks: TaskError | None = None  # why tasks are missing, although the plan is complete
+        self.waits_s = math.inf  # so long a paused run has to wait at most, with no answer
         self.not_kept = ""  # why the journal does not have the whole run; empty if all is well
         self._settings, self._servers = settings, servers or Servers()
         self._made_up, self._recorder, self._began = made_up, settings.recorder, False
@@ -124,8 +126,11 @@ class Run:
         Returns:
             Whether there was anything left to end.
         """
+        return self.end(Stop.cancelled(reason), at_once=at_once)
+
+    def end(self, stop: Stop, *, at_once: bool = False) -> bool:
+        """End the run as `cancel` does, for another reason."""
         ended, self._cancels = self._cancels, self._cancels + (2 if at_once else 1)
-        stop = Stop.cancelled(reason)
         self._tasks.end(stop)
         if self._cancels > 1:
             self._tasks.end_all(stop)
@@ -230,7 +235,8 @@ class Run:
         self._questions.take_replies()
 
     def _pause(self) -> None:
-        self._unanswered, self._paused = self.questions, Stop.paused()
+        self.waits_s, self._unanswered = self._questions.left_s, self.questions
+        self._paused = Stop.paused()
         self._tasks.pause(self._paused)
 
     def status(self) -> RunState:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
-from orchestrator.documents.text import counted, quoted
+from orchestrator.documents.text import counted, listed, quoted
 from orchestrator.engine.items import calls_ms
 from orchestrator.engine.made_up import MadeUp
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome, Skipped, Success, Waiting
@@ -91,6 +91,15 @@ class Stop:
         error = TaskError("budget", message, False, {name: limit, "budget": "operator"})
         # Here too, since the error of the run may be that which has ended its tasks before.
         return cls("budget", "failed", error, Skipped(message))
+
+    @classmethod
+    def lost(cls, processes: Sequence[str]) -> Self:
+        """The stop of a run whose processes failed one after the other, and nothing settled."""
+        reason = f"{counted(len(processes), 'worker')} failed while they carried it"
+        fix = "see what it does to them, such as answers that take all memory of a machine"
+        message = f"{reason}, and nothing of it settled: {listed(processes, 10)}; {fix}"
+        error = TaskError("internal", message, False, {"lost": list(processes)})
+        return cls(None, "failed", error, Skipped(f"the run has failed: {reason}"))
 
     @classmethod
     def full(cls, max_run_mb: int) -> Self:

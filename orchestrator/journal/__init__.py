@@ -4,7 +4,8 @@ Rule: what was acknowledged is never lost, each outcome is kept once, and one th
 writes.
 
 - `journal` begins runs, and takes up those whose process ended; `kept_run` is one that this process
-  carries: its claim and its end; `taking_up` is one that it is about to carry.
+  carries: its claim and its end; `taking_up` is one that it is about to carry, and `losses` are the
+  processes that failed with it.
 - `recorder` is what the engine tells what happens; `records` is what was kept, as `documents` has
   it, and the results that can be made of it; `kept` reads it, and `history` lists, finds and
   deletes runs.
@@ -41,6 +42,7 @@ __all__ = [
     "kept_run",
     "live",
     "location",
+    "losses",
     "orders",
     "part",
     "parts",

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,8 @@ def _beside(journal: Path, run: str, what: str) -> Path:
 
 class FileClaim:
     """A lock on a file for each run, whose time is that of the last beat; see `Claim`."""
+
+    losses: Sequence[str] = ()
 
     def __init__(self, journal: Path, run: str) -> None:
         self._journal, self._run = journal, run

@@ -33,10 +33,11 @@ from orchestrator.journal.kept import (
 )
 from orchestrator.journal.kept_run import KeptRun, RunRecord
 from orchestrator.journal.location import Location, location_of, store_of
+from orchestrator.journal.losses import Losses
 from orchestrator.journal.memo import MemoFile, RunMemo, delete_old, has_old
 from orchestrator.journal.part import Known
 from orchestrator.journal.recorder import RunRecorder, Unknown
-from orchestrator.journal.records import Key, Record
+from orchestrator.journal.records import Key, Record, Records
 from orchestrator.journal.store import Claim, Database
 from orchestrator.journal.taking_up import TakenUp
 from orchestrator.journal.writer import Lease, OnCommit, Writer
@@ -243,19 +244,33 @@ class Journal:
         return kept
 
     async def resume(
-        self, run: str, unknown: Unknown, hiding: Hiding | None = None, *, to_end: bool = False
+        self,
+        run: str,
+        unknown: Unknown,
+        hiding: Hiding | None = None,
+        *,
+        to_end: bool = False,
+        most_lost: int | None = None,
     ) -> tuple[RunRecord, KeptRun]:
         """Go on with a run that has not ended, or end it.
+
+        After so many lost processes it ends, see `Losses`.
 
         Raises:
             JournalError: There is no such run, it has ended, or another process carries it; or its
                 plan waits for an end that will never come.
         """
         await self.open_writer().flush()  # this process may have let go of the run just now
-        return await to_thread.run_sync(self._resume, run, unknown, hiding or Hiding(), to_end)
+        how = unknown, hiding or Hiding(), to_end, most_lost
+        return await to_thread.run_sync(self._resume, run, *how)
 
     def _resume(
-        self, run: str, unknown: Unknown, hiding: Hiding, to_end: bool
+        self,
+        run: str,
+        unknown: Unknown,
+        hiding: Hiding,
+        to_end: bool,
+        most_lost: int | None = None,
     ) -> tuple[RunRecord, KeptRun]:
         writer = self.open_writer()
         run = find(self.location, run).id
@@ -265,10 +280,11 @@ class Journal:
             kept.was, kept.unknown = found.row.status, unknown
             self._carried[run] = kept
             alive_s = kept.claim.take(found.carried_s)
+            kept.losses = Losses(kept.claim.losses, most_lost)
             try:
                 if not to_end:  # of a run that another process carries, that is the error
                     check_complete(run, found.asked)
-                records = found.records(kept.lease)
+                records = Records({}) if kept.losses.is_bare else found.records(kept.lease)
                 writer.session.call(kept.take_over, run)
             except BaseException:
                 kept.claim.free()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,14 +13,16 @@ from orchestrator.engine.items import Joined
 from orchestrator.engine.result import RunResult
 from orchestrator.errors import CarriedError, JournalError
 from orchestrator.journal.hiding import Hiding
-from orchestrator.journal.history import QUEUED, RUNNING
-from orchestrator.journal.location import Location, store_of
+from orchestrator.journal.history import PAUSED, QUEUED, RUNNING
+from orchestrator.journal.location import Address, Location, store_of
+from orchestrator.journal.losses import Losses
 from orchestrator.journal.parts import Parts
 from orchestrator.journal.recorder import RunRecorder, Unknown
 from orchestrator.journal.store import Database
 from orchestrator.journal.writer import Lease, Writer
 
 BEAT_S = 1.0
+_WAITS = "update queued set due=now_s() + ?::double precision where run=?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class KeptRun:
         recorder: Keeps what happens in it.
         unknown: What becomes of calls that may have been carried out.
         here: The part of it that is carried here, too; None if there is none.
+        losses: The processes that did not survive it lately.
     """
 
     recorder: RunRecorder
@@ -81,6 +85,7 @@ class KeptRun:
         self.was: str | None = None
         self.unknown: Unknown = "ask"
         self.here: KeptRun | None = None
+        self.losses = Losses()
         self.claim = store_of(writer.location).claim(writer, self.lease)
 
     @property
@@ -120,8 +125,10 @@ class KeptRun:
             self.lease, "delete from record where run=? and kind='added'", lambda: (run,)
         )
 
-    async def finish(self, result: RunResult) -> None:
+    async def finish(self, result: RunResult, waits_s: float = math.inf) -> None:
         """Keep the result; returns when that is durable.
+
+        Workers go on with a run that is paused after so long, whether it is answered or not.
 
         Raises:
             JournalError: It cannot be kept.
@@ -144,6 +151,8 @@ class KeptRun:
             )
 
         self._writer.put(self.lease, statement, values)
+        if result.status == PAUSED and isinstance(self.location, Address):
+            self._writer.put(self.lease, _WAITS, lambda: (waits_s, self.lease.run))
         await self._writer.flush()
         error = self.recorder.error
         self.claim.end(is_kept=error is None)

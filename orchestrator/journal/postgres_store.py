@@ -15,6 +15,7 @@ import psycopg
 
 from orchestrator.documents.encode import to_json
 from orchestrator.errors import CarriedError, JournalError
+from orchestrator.journal import losses
 from orchestrator.journal.live import FRESH_S, document_of
 from orchestrator.journal.location import Address
 from orchestrator.journal.postgres import (
@@ -48,6 +49,8 @@ _END_SILENT = f"""select pg_terminate_backend(pid) from pg_stat_activity join pg
 where usename=current_user and locktype='advisory' and objsubid=1 and granted
 and (classid::bigint << 32 | objid::bigint) in (
     select process from carrier where beat <= now_s() - {SILENT_S} and process <> ?::bigint)"""
+_BEFORE = f"""select beat - began, case when process is not null and not {_ALIVE} then owner end,
+exists(select from record where run=carrier.run and kind='lost') from carrier where run=?"""
 _MINE = "where run=? and process=?::bigint"
 _SIGN = f"""select max(xmin::text::bigint), count(*),
 sum((select max(moment) from record where run=id)) filter (where status='running'),
@@ -66,6 +69,7 @@ class PostgresClaim:
     def __init__(self, session: PostgresSession, writer: Writer, lease: Lease) -> None:
         self._session, self._writer, self._lease = session, writer, lease
         self.is_asked_to_end = self.is_watched = self.has_beaten = False
+        self.losses: list[str] = []
         self._is_held = False
 
     def begin(self) -> None:
@@ -90,13 +94,18 @@ class PostgresClaim:
 
         def take(db: Database) -> None:
             nonlocal elapsed_s
-            row = db.execute("select beat - began from carrier where run=?", (run,)).fetchone()
+            before = db.execute(_BEFORE, (run,)).fetchone()
+            carried_s, lost, has_lost = before or (0.0, None, False)
             if elapsed_s is None:
-                elapsed_s = max(0.0, row[0]) if row else 0.0
+                elapsed_s = max(0.0, carried_s)
             values = run, self._session.process, _owner(), elapsed_s
             if db.execute(_TAKE, values).rowcount == 0:
                 (owner,) = db.execute("select owner from carrier where run=?", (run,)).fetchone()
                 raise CarriedError(f"run {run} is carried by another process: {owner}")
+            if lost is not None:
+                losses.note(db, run, lost)
+            if lost is not None or has_lost:
+                self.losses = losses.since_settled(db, run)
 
         self._session.call(lambda db: db.execute(_END_SILENT, (self._session.process,)))
         self._session.call(take, run)

@@ -97,6 +97,10 @@ class RunRecorder(Recorder):
         """Why nothing more is kept; None if all is well."""
         return self._lease.error or self._writer.error
 
+    def has_settled(self, task: str) -> bool:
+        """Whether earlier processes kept the outcome of a task."""
+        return Key("task", task) in self._records
+
     def settled(self, within: str, wrapped: dict[int, Any]) -> Mapping[str, TaskResult]:
         """See `Recorder`."""
         if within:

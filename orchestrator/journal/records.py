@@ -160,6 +160,11 @@ class Records(dict[Key, Record]):
         error = error and TaskError.from_dict(error)
         return Stop(document["reason"], document["status"], error, not_begun)
 
+    def lost(self) -> list[str]:
+        """The processes that failed while they carried it, in order."""
+        keys = sorted(key for key in self if key.kind == "lost")
+        return [self.payload(key)["owner"] for key in keys]
+
     def spent(self, key: str) -> tuple[int, int]:
         """How many calls, and bytes of answers, are spent of a budget."""
         if (kept := Key("spent", key)) not in self:

@@ -130,6 +130,10 @@ class Session(Protocol):
 class Claim(Protocol):
     """That this process carries a run, as others see it."""
 
+    @property
+    def losses(self) -> Sequence[str]:
+        """The processes that failed with the run since anything of it settled, after `take`."""
+
     def begin(self) -> None:
         """Claim a run that this process begins. Raises `JournalError`."""
 

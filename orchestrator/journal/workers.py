@@ -14,12 +14,13 @@ WORKER = "worker "  # before the name of a worker, among what processes carry
 _HEARD = f"""select substr(run, {len(WORKER) + 1}) from carrier where run like '{WORKER}%'
 and process is not null and beat > now_s() - ?::double precision"""
 _LIVE = f"""select live from carrier where run like '{WORKER}%' and process is not null
-and live is not null and beat > now_s() - {SILENT_S} order by run"""
+and live is not null and beat > now_s() - {SILENT_S} and run <> ? order by run"""
 
 
-def offered(db: Database) -> list[dict[str, Any]]:
-    """What each worker offers; one that is gone counts for a moment as well."""
-    return [json.loads(text) for (text,) in db.execute(_LIVE).fetchall()]
+def offered(db: Database, but: str = "") -> list[dict[str, Any]]:
+    """What each worker offers, apart from one; one that is gone counts for a moment as well."""
+    rows = db.execute(_LIVE, (f"{WORKER}{but}",)).fetchall()
+    return [json.loads(text) for (text,) in rows]
 
 
 def heard(db: Database, within_s: float) -> list[str]:

@@ -71,6 +71,19 @@ async def test_the_highest_priority_goes_first_and_what_came_first_among_equals(
     assert released(db) == []
 
 
+async def test_a_worker_gets_no_run_whose_server_does_not_start_there(
+    engine: Orchestrator, db: Database
+) -> None:
+    calls, plain = await submit(engine, tool="s:t"), await submit(engine)
+    whole, lacks = Offer.of(1, (), ["s"]), Offer.of(1, (), ["s"], {"s": "it is gone"})
+    assert lacks.queue == whole.queue
+    assert released(db, lacks) == [plain]
+    assert queue_for(db, calls, {lacks: 1}) is None
+    assert queue_for(db, calls, {lacks: 1, whole: 1}) == whole.queue
+    later = await submit(engine, tool="s:t")
+    assert released(db, lacks, whole) == [calls, later]
+
+
 async def test_a_queue_has_no_more_ahead_than_its_workers_take_soon_but_for_higher_priorities(
     engine: Orchestrator, db: Database, database: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:

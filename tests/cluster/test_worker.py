@@ -452,7 +452,7 @@ async def test_a_bug_is_no_outcome_of_a_run(
 
         monkeypatch.setattr("orchestrator.engine.run.Run.execute", none_left)
         assert await queue.hand_out(run) == ""
-        assert queue.told[-1].endswith("left to other workers: MemoryError: ")
+        assert queue.told[-1].endswith("left to other workers: MemoryError")
         monkeypatch.undo()
         monkeypatch.setattr(worker, "_carry", none_left)
         assert await queue.hand_out(run) == ""
