@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from queue import SimpleQueue
 from typing import Protocol
 
 from dbos import DBOS, DBOSClient, EnqueueOptions
@@ -30,6 +31,7 @@ VERSION = "1"
 IDLE_S, BUSY_S = 0.25, 0.05
 IDLE_A_SECOND, BUSY_A_SECOND = 100, 1000
 MOST_S = 2.0
+NOTES_S = 0.25  # between two looks of DBOS for notes of runs, which have none
 # Who is frozen as it takes a run does not keep others from it for long.
 _SETTINGS = {
     "application_name": "orchestrator queue",
@@ -41,8 +43,12 @@ _LAST = 2 * MOST_PRIORITY
 _PACES = """select q.name, polling_interval_sec, exists(
 select from dbos.workflow_status where queue_name=q.name and status='ENQUEUED')
 from dbos.queues as q where q.name = any(?::text[])"""
-_TAKEN = """select workflow_uuid, executor_id from dbos.workflow_status where status='PENDING'
-and name=? and executor_id <> all(?::text[])"""
+_TAKEN = """select workflow_uuid, executor_id from dbos.workflow_status as w
+join run on id=workflow_uuid where w.status='PENDING' and name=? and executor_id <> all(?::text[])
+and run.status in ('running', 'queued', 'paused')"""
+_OVER = """select workflow_uuid from dbos.workflow_status left join run on id=workflow_uuid
+where run.id is null or run.status not in ('running', 'queued', 'paused') limit ?::integer"""
+_SOME = 500  # that are forgotten at a time
 _ASIDE = """select workflow_uuid from dbos.workflow_status
 where queue_name=? and status='ENQUEUED' order by created_at"""
 _STRANDED = """select workflow_uuid from dbos.workflow_status where status='ENQUEUED'
@@ -80,6 +86,12 @@ class Dispatch(Protocol):
     def put_again(self, run: str, queue: str) -> None:
         """Put a run into a queue that its worker gives back, or whose workers are gone."""
 
+    def forget(self) -> None:
+        """Have the runs in no queue any more that this worker has carried to their ends."""
+
+    def sweep(self, db: Database, /) -> None:
+        """Have other runs in none that have ended, or that are deleted."""
+
     def stop(self, patience_s: int) -> None:
         """Take nothing more; returns when nothing is carried any more, or after so long."""
 
@@ -98,6 +110,7 @@ class DbosDispatch:
             url.set(query=given), pool_size=_CONNECTIONS, max_overflow=20, pool_use_lifo=True
         )
         self._client: DBOSClient | None = None
+        self._over = SimpleQueue[str]()
 
     def start(self, worker: str, carry: Carry, queue: str, at_once: int) -> None:
         """See `Dispatch`."""
@@ -110,9 +123,16 @@ class DbosDispatch:
                 "executor_id": worker,
                 "log_level": "CRITICAL",
                 "enable_otlp": False,
+                "notification_coalesce_sec": NOTES_S,
             }
         )
-        DBOS.workflow(name=CARRY)(_named(carry))
+
+        def carried(run: str) -> str:  # DBOS wants a plain function
+            carry(run)
+            self._over.put(run)
+            raise HandedOver  # its outcome is in the journal
+
+        DBOS.workflow(name=CARRY)(carried)
         DBOS.listen_queues([queue])
         DBOS.launch()
         DBOS.register_queue(
@@ -163,12 +183,27 @@ class DbosDispatch:
         with self._asked() as client:
             client.resume_workflow(run, queue_name=queue)
 
+    def forget(self) -> None:
+        """See `Dispatch`."""
+        self._forget([self._over.get() for _ in range(self._over.qsize())])
+
+    def sweep(self, db: Database, /) -> None:
+        """See `Dispatch`."""
+        self._forget([run for (run,) in db.execute(_OVER, (_SOME,)).fetchall()])
+
+    def _forget(self, runs: list[str]) -> None:
+        if runs:
+            with self._asked() as client:
+                client.delete_workflows(runs)
+
     def stop(self, patience_s: int) -> None:
         """See `Dispatch`."""
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=patience_s)
 
     def close(self) -> None:
         """See `Dispatch`."""
+        with suppress(JournalError):  # another worker sweeps it up
+            self.forget()
         client, self._client = self._client, None
         if client is not None:
             client.destroy()
@@ -189,12 +224,3 @@ def pace_of(workers: int, *, waits: bool) -> float:
     """How long each of so many workers pauses between two questions to the queue, seconds."""
     least_s, a_second = (BUSY_S, BUSY_A_SECOND) if waits else (IDLE_S, IDLE_A_SECOND)
     return min(MOST_S, max(least_s, workers / a_second))
-
-
-def _named(carry: Carry) -> Carry:
-    """A plain function, as DBOS wants one."""
-
-    def carried(run: str) -> str:
-        return carry(run)
-
-    return carried

@@ -16,7 +16,7 @@ from orchestrator.cluster.turns import Turn, turn
 from orchestrator.errors import JournalError
 from orchestrator.journal import history, workers
 from orchestrator.journal.glance import is_answered
-from orchestrator.journal.history import OPEN, PAUSED, RUNNING
+from orchestrator.journal.history import OPEN, PAUSED
 from orchestrator.journal.location import Location, store_of
 from orchestrator.journal.store import Database
 from orchestrator.journal.workers import WORKER
@@ -26,6 +26,7 @@ from orchestrator.journal.workers import WORKER
 GRACE_S = 2.5
 TURN_S = 0.25  # between two looks for what is new, of all workers together
 CHECK_S = 1.0  # between two looks for what is left behind
+SWEEP_S = 60.0  # and for what nobody needs any more
 TAKE_S = 1.0  # between two looks for runs that others could not carry
 # Of many workers each asks less often whether it is its turn: so many do for each turn.
 ASKED = 4
@@ -79,11 +80,12 @@ class Lookout:
         if not self._lock.acquire(blocking=False):
             return
         try:
+            self._dispatch.forget()
             with history.reading(self._location) as db:
                 if self._outages.is_over:
                     self._outages.renew(db)
-                if (found := turn(db, TURN_S, CHECK_S)) is not Turn.NOTHING:
-                    self._look_for_all(db, is_check=found is Turn.CHECK)
+                if found := turn(db, TURN_S, CHECK_S, SWEEP_S):
+                    self._look_for_all(db, found)
                 if time.monotonic() >= self._takes_at:
                     self._take(db)
                     self._takes_at = time.monotonic() + TAKE_S
@@ -102,9 +104,9 @@ class Lookout:
             others = offering.offers(db, but=self._outages.worker)
             self._dispatch.put_again(run, release.queue_for(db, run, others) or ASIDE)
 
-    def _look_for_all(self, db: Database, *, is_check: bool) -> None:
+    def _look_for_all(self, db: Database, its: Turn) -> None:
         fire(db, self._tell)
-        ready, waits = self._ready(db), release.waits(db)
+        ready, waits, is_check = self._ready(db), release.waits(db), its >= Turn.CHECK
         if not (ready or waits or is_check):
             return
         offers = offering.offers(db)
@@ -120,9 +122,11 @@ class Lookout:
             self._take_over(db, offers)
             for run in self._dispatch.stranded(db, queues):
                 self._put_again(db, run, offers)
-            offering.forget_old(db)
         if is_check or released:
             self._dispatch.pace(db, queues, self.workers)
+        if its >= Turn.SWEEP:
+            offering.forget_old(db)
+            self._dispatch.sweep(db)
 
     def _take_over(self, db: Database, offers: Mapping[Offer, int]) -> None:
         """Put again what workers have left that are gone."""
@@ -141,12 +145,9 @@ class Lookout:
         return queue is not None
 
     def _ready(self, db: Database) -> list[str]:
-        """What waited for an answer, and has it or needs none any more; or has ended elsewhere."""
-        return [
-            run
-            for run, status in self._aside(db).items()
-            if (_goes_on(db, run) if status == PAUSED else status not in (RUNNING, *OPEN))
-        ]
+        """What waited for an answer, and has it or needs none any more."""
+        aside = self._aside(db).items()
+        return [run for run, status in aside if status == PAUSED and _goes_on(db, run)]
 
     def _take(self, db: Database) -> None:
         """Take what others could not carry, and this worker may."""

@@ -24,8 +24,9 @@ writes.
 - `store` is what all of these need of the place where the journal is, and `location` finds it.
 - `file_store` is a SQLite file and says who carries a run, `file_session` writes to it, `database`
   opens it and brings it up to date.
-- `postgres_store` is a database and says who carries a run, `postgres_session` writes to it,
-  `postgres` connects, and `postgres_schema` has its tables and versions. Only these import psycopg.
+- `postgres_store` is a database, `postgres_claim` says who carries a run, `postgres_session`
+  writes, `postgres` connects, and `postgres_schema` has its tables and versions. Only these import
+  psycopg.
 """
 
 from __future__ import annotations

@@ -89,6 +89,9 @@ class FileClaim:
         """See `Claim`."""
         self._lock.release()
 
+    def end_with_next(self) -> None:
+        """See `Claim`."""  # The run is to be over before others may lock it.
+
     def end(self, *, is_kept: bool) -> None:
         """See `Claim`."""
         self.free()

@@ -23,7 +23,6 @@ from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import (
     RUNNING,
     delete,
-    find,
     prunable,
     reading,
 )
@@ -273,9 +272,9 @@ class Journal:
         most_lost: int | None = None,
     ) -> tuple[RunRecord, KeptRun]:
         writer = self.open_writer()
-        run = find(self.location, run).id
         with reading(self.location) as db:
             found = TakenUp(db, run, writer, hiding, self._known)
+            run = found.run
             kept = KeptRun(writer, run, found.row.epoch + 1)
             kept.was, kept.unknown = found.row.status, unknown
             self._carried[run] = kept

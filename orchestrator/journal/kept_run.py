@@ -153,6 +153,7 @@ class KeptRun:
         self._writer.put(self.lease, statement, values)
         if result.status == PAUSED and isinstance(self.location, Address):
             self._writer.put(self.lease, _WAITS, lambda: (waits_s, self.lease.run))
+        self.claim.end_with_next()
         await self._writer.flush()
         error = self.recorder.error
         self.claim.end(is_kept=error is None)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any, Protocol
 
 import psycopg
 
 from orchestrator.errors import JournalError
-from orchestrator.journal.location import Address
+from orchestrator.journal.location import Address, store_of
 from orchestrator.journal.postgres import (
     RESTART_S,
     LostError,
@@ -27,7 +27,10 @@ RECONNECT_S = 5.5
 _FIRST_PAUSE_S, _MOST_PAUSE_S = 0.05, 1.0
 _KEYS = 1 << 62  # of locks
 WATCHED_S = 5.0
-MAX_IDLE = 4  # connections that are kept for what is written at once
+# What is lost with the power is no more than a beat.
+_BEAT = """update carrier set beat=now_s() where process=?::bigint
+and set_config('synchronous_commit', 'off', true) is not null
+returning run, asked, watched > now_s() - ?"""
 
 
 class Carried(Protocol):
@@ -56,7 +59,6 @@ class PostgresSession:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._db: PostgresConnection | None = None
-        self._idle: list[PostgresConnection] = []
         self.process = 0
         self.carried: dict[str, Carried] = {}
         self._transaction: str | None = None  # the id of one whose end is not known
@@ -153,13 +155,7 @@ class PostgresSession:
 
     def _beat(self) -> None:
         db, began = self._connected(), time.monotonic()
-        # What is lost with the power is no more than a beat.
-        db.execute("set synchronous_commit to off")
-        rows = db.execute(
-            "update carrier set beat=now_s() where process=?::bigint"
-            " returning run, asked, watched > now_s() - ?",
-            (self.process, WATCHED_S),
-        )
+        rows = db.execute(_BEAT, (self.process, WATCHED_S))
         found = {run: wants for run, *wants in rows.fetchall()}
         for run, carried in list(self.carried.items()):
             if run in found:
@@ -168,42 +164,21 @@ class PostgresSession:
             elif carried.has_beaten:
                 carried.lose()
         self._beaten = began  # only now, since what is lost must not go on
-        db.execute("set synchronous_commit to default")
 
     def close(self) -> None:
         """See `Session`."""
         if self._db is not None:
             self._db.raw.close()
             self._db = None
-        while self._idle:
-            self._idle.pop().close()
 
     def call(self, work: Callable[[Database], object], run: str | None = None, /) -> None:
         """See `Session`."""
-        db = self._at_hand()
-        try:
-            with db.raw.transaction():
-                if run is not None:  # what is written about a run is written one after the other
-                    db.execute(f"select 1 from run where id=?{db.sql.lock}", (run,))
-                work(db)
-        except psycopg.Error as error:
-            raise db.error_of(error) from None
-        finally:
-            roll_back(db.raw)
-            if self._db is not None and not db.raw.closed and len(self._idle) < MAX_IDLE:
-                self._idle.append(db)
-            else:
-                db.close()
-
-    def _at_hand(self) -> PostgresConnection:
-        """A connection that nobody uses, or a new one. Raises `JournalError`."""
-        with suppress(IndexError):
-            db = self._idle.pop()
-            with suppress(LostError):  # since it was used last
-                db.execute("select 1")
-                return db
-            db.close()
-        return opened(self._address)
+        with closing(store_of(self._address).open_to_read()) as db:
+            db.execute("begin")
+            if run is not None:  # what is written about a run is written one after the other
+                db.execute(f"select 1 from run where id=?{db.sql.lock}", (run,))
+            work(db)
+            db.execute("commit")  # without it, closing the connection rolls back
 
     def shrink(self) -> None:
         """See `Session`."""  # PostgreSQL uses it again by itself.

@@ -160,6 +160,9 @@ class Claim(Protocol):
     def free(self) -> None:
         """Let another process carry the run."""
 
+    def end_with_next(self) -> None:
+        """Have the claim end with what was put last, where both can be one commit."""
+
     def end(self, *, is_kept: bool) -> None:
         """Forget the claim after the end of the run; if that is not kept, not how long it was."""
 

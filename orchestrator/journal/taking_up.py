@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from orchestrator.errors import JournalError
 from orchestrator.journal.hiding import Hiding
-from orchestrator.journal.history import PART, PAUSED, QUEUED, RUNNING
+from orchestrator.journal.history import PART, PAUSED, QUEUED, RUNNING, find
 from orchestrator.journal.kept import check_outputs, records_of, request_of
 from orchestrator.journal.kept_run import RunRecord
 from orchestrator.journal.location import store_of
@@ -40,25 +40,29 @@ class TakenUp:
 
     Args:
         db: Reads the journal, for as long as this is used.
-        run: The id of the run.
+        run: The id of the run, or the beginning of it, or `last`.
         writer: Writes to the journal.
         hiding: Restores the secrets in what is kept.
         known: What parts need of their runs.
 
     Attributes:
+        run: The id of the run.
         row: The row of the run.
         asked: What it was asked for, or what the run was that it is a part of.
 
     Raises:
-        JournalError: It has ended, or nobody can go on with it.
+        JournalError: There is none, it has ended, or nobody can go on with it.
     """
 
     def __init__(
         self, db: Database, run: str, writer: Writer, hiding: Hiding, known: Known
     ) -> None:
-        self._db, self._run, self._writer, self._hiding = db, run, writer, hiding
-        rows = db.execute(f"select {_COLUMNS} from run where id=?", (run,))
-        self.row = row = _Row(*rows.fetchone())
+        self._db, self._writer, self._hiding = db, writer, hiding
+        query = f"select {_COLUMNS} from run where id=?"
+        if (found := db.execute(query, (run,)).fetchone()) is None:
+            run = find(writer.location, run).id
+            found = db.execute(query, (run,)).fetchone()
+        self.run, self.row = run, (row := _Row(*found))
         _check_open(run, row.status)
         self._of: tuple[Part, Needs] | None = None
         restore = hiding.restore
@@ -75,9 +79,9 @@ class TakenUp:
     def _check_goes_on(self, part: Part) -> None:
         """End a part whose run has ended. Raises `JournalError`."""
         if is_over(self._db, part.of):
-            values = time.time(), self._run, self.row.epoch
-            self._writer.session.call(lambda db: db.execute(_END, values), self._run)
-            raise JournalError(f"run {part.of}, of which {self._run} is a part, has ended")
+            values = time.time(), self.run, self.row.epoch
+            self._writer.session.call(lambda db: db.execute(_END, values), self.run)
+            raise JournalError(f"run {part.of}, of which {self.run} is a part, has ended")
 
     @property
     def carried_s(self) -> float | None:
@@ -92,7 +96,7 @@ class TakenUp:
 
     def records(self, lease: Lease) -> Records:
         """What is kept of it."""
-        db, run, hiding = self._db, self._run, self._hiding
+        db, run, hiding = self._db, self.run, self._hiding
         if self._of is not None:
             return records_of_part(db, run, *self._of, hiding.restore)
         if '"spread"' in self.row.request:
@@ -113,7 +117,7 @@ class TakenUp:
         """It as it was asked for."""
         parts = {name: self.asked[name] for name in ("workflow", "inputs", "settings")}
         row = self.row
-        return RunRecord(self._run, row.workflow, **parts, kind=row.kind, origin=row.origin)
+        return RunRecord(self.run, row.workflow, **parts, kind=row.kind, origin=row.origin)
 
 
 def _check_open(run: str, status: str) -> None:

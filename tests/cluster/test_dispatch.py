@@ -16,14 +16,18 @@ from orchestrator.journal.history import reading
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Address
 from orchestrator.journal.orders import MOST_PRIORITY
+from tests.journals import ask
 from tests.postgres import Server
 from tests.real_servers import until
 
 HERE = f"{QUEUE}here"
+KEPT = """insert into run(id, workflow, status, kind, epoch, resumed, started, request)
+select id, 'w', 'running', 'run', 1, 0, 0, '{}' from (values"""
 
 
 @pytest.fixture
 def queue(database: Address) -> Iterator[DbosDispatch]:
+    anyio.run(make_journal, database)
     dispatch = DbosDispatch(database)
     yield dispatch
     dispatch.stop(0)
@@ -45,15 +49,55 @@ def test_each_run_is_handed_out_once_and_again_if_it_is_put_again(
         return "success"
 
     queue.start("w1", carry, HERE, 2)
+    ask(database, f"{KEPT}('r1'), ('r2')) as run(id)")
     queue.put([(run, HERE, 0) for run in ("r1", "r2", "r1")])
-    anyio.run(make_journal, database)
     with reading(database) as db:
-        until(lambda: carried.count("r1") == 1 and queue.taken(db, ["w2"]) == [("r2", "w1")])
+        until(lambda: carried.count("r1") == 1 and len(queue.taken(db, ["w2"])) == 2)
         assert queue.taken(db, ["w2", "w1"]) == []
+        until(lambda: carried == ["r1", "r2"] or carried == ["r2", "r1"])
         queue.put_again("r2", HERE)
         assert twice.wait(30)
-        until(lambda: not queue.taken(db, []))
-    assert sorted(carried) == ["r1", "r2", "r2"]
+        assert sorted(carried) == ["r1", "r2", "r2"]
+
+
+def test_a_run_that_has_ended_is_in_no_queue_any_more(
+    queue: DbosDispatch, database: Address
+) -> None:
+    carried = list[str]()
+
+    def carry(run: str) -> str:
+        carried.append(run)
+        if run == "paused":
+            queue.put_again(run, ASIDE)
+            raise HandedOver
+        return "success"
+
+    queue.start("w1", carry, HERE, 1)
+    ask(database, f"{KEPT}('ended'), ('gone'), ('paused')) as run(id)")
+    with reading(database) as db:
+        queue.sweep(db)  # what other tests have left
+        queue.put([(run, HERE, 0) for run in ("ended", "gone", "paused")])
+        queue.put([("last", HERE, -1)])  # the others have ended when it begins
+        until(lambda: queue.aside(db) == ["paused"] and "last" in carried)
+        assert sorted(queue.taken(db, [])) == [("ended", "w1"), ("gone", "w1")]
+        assert queued(database) == ["ended", "gone", "last", "paused"]
+        queue.sweep(db)  # there is no such run as the last one
+        queue.forget()
+        assert queued(database) == ["paused"]
+        queue.put([("gone", f"{QUEUE}of others", 0), ("ended", f"{QUEUE}of others", 0)])
+        ask(database, "update run set status='success' where id='ended'")
+        ask(database, "delete from run where id='gone'")
+        queue.sweep(db)
+        assert queued(database) == ["paused"]
+        ask(database, "update run set status='cancelled' where id='paused'")
+        queue.sweep(db)
+        assert queued(database) == []
+
+
+def queued(database: Address) -> list[str]:
+    """The runs of which the queues know."""
+    query = "select workflow_uuid from dbos.workflow_status order by 1"
+    return [run for (run,) in ask(database, query)]
 
 
 def test_what_waits_goes_by_priority_and_makes_workers_ask_more_often(
@@ -73,7 +117,6 @@ def test_what_waits_goes_by_priority_and_makes_workers_ask_more_often(
 
     queue.start("w1", carry, HERE, 1)
     queue.put([("first", HERE, 0)])
-    anyio.run(make_journal, database)
     with reading(database) as db:
         until(lambda: carried == ["first"])
         queue.pace(db, [HERE], 1)
@@ -87,7 +130,7 @@ def test_what_waits_goes_by_priority_and_makes_workers_ask_more_often(
         queue.put_again("elsewhere", HERE)
         assert queue.stranded(db, [HERE]) == []
         held.set()
-        until(lambda: len(carried) == 5 and not queue.taken(db, []))
+        until(lambda: len(carried) == 5)
         queue.pace(db, [HERE], 1)
         assert pace_s() == IDLE_S
     assert carried == ["first", "urgent", "plain", "elsewhere", "last"]
@@ -113,15 +156,14 @@ def test_a_run_that_is_put_aside_is_taken_by_nobody(queue: DbosDispatch, databas
             raise HandedOver
         return "success"
 
-    anyio.run(make_journal, database)
     queue.start("w1", carry, HERE, 1)
     with reading(database) as db:
         before = queue.aside(db)  # the queues outlive the journals of other tests
         queue.put([("a1", HERE, 0)])
         until(lambda: queue.aside(db) == [*before, "a1"])
-        assert (queue.taken(db, []), queue.stranded(db, [HERE])) == ([], [])
+        assert queue.stranded(db, [HERE]) == []
         queue.put_again("a1", HERE)
-        until(lambda: len(carried) == 2 and not queue.taken(db, []))
+        until(lambda: len(carried) == 2)
         assert queue.aside(db) == before
 
 

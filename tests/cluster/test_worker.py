@@ -48,7 +48,7 @@ def anyio_backend() -> str:
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits a second."""
     monkeypatch.setattr(working, "LOOK_S", 0.01)
-    for name in ("TURN_S", "CHECK_S", "TAKE_S"):
+    for name in ("TURN_S", "CHECK_S", "SWEEP_S", "TAKE_S"):
         monkeypatch.setattr(lookout, name, 0.01)
     monkeypatch.setattr("orchestrator.durable.BEAT_S", 0.01)
 
@@ -63,7 +63,7 @@ class List:
         self.handed_out: list[tuple[str, str]] = []
         self.put_again_: list[str] = []
         self.aside_: list[str] = []
-        self.looks = 0
+        self.looks = self.forgets = self.sweeps = 0
         self.patience_s: list[int] = []
         self.told: list[str] = []
         self.workers = set[int]()
@@ -101,6 +101,12 @@ class List:
     def aside(self, _: Database, /) -> list[str]:
         self.looks += 1
         return list(self.aside_)
+
+    def forget(self) -> None:
+        self.forgets += 1
+
+    def sweep(self, _: Database, /) -> None:
+        self.sweeps += 1
 
     def stop(self, patience_s: int) -> None:
         self.patience_s.append(patience_s)
@@ -176,16 +182,14 @@ async def test_of_many_runs_that_were_submitted_each_look_takes_some(database: A
 
 
 async def test_of_all_workers_one_looks_at_a_time(database: Address) -> None:
-    async with working_on(database):
+    async with Journal(database):
         with reading(database) as db:
-            assert turn(db, 0.0, 60.0) is Turn.LOOK
-            assert turn(db, 0.0, 0.0) is Turn.CHECK
-            assert turn(db, 60.0, 0.0) is Turn.NOTHING
-            db.execute("delete from carrier where run='look'")
-            assert turn(db, 60.0, 60.0) is Turn.LOOK
-            assert turn(db, 60.0, 60.0) is Turn.NOTHING
-            assert turn(db, 0.0, 60.0) is Turn.CHECK  # none has checked yet
-            assert turn(db, 0.0, 60.0) is Turn.LOOK
+            assert turn(db, 60.0, 60.0, 60.0) is Turn.LOOK
+            assert turn(db, 60.0, 0.0, 0.0) is Turn.NOTHING
+            assert turn(db, 0.0, 60.0, 60.0) is Turn.SWEEP  # nobody has yet
+            assert turn(db, 0.0, 60.0, 60.0) is Turn.LOOK
+            assert turn(db, 0.0, 0.0, 60.0) is Turn.CHECK
+            assert turn(db, 0.0, 0.0, 0.0) is Turn.SWEEP
 
 
 async def test_who_asks_whether_it_is_its_turn_while_another_does_waits_for_nothing(
@@ -193,12 +197,12 @@ async def test_who_asks_whether_it_is_its_turn_while_another_does_waits_for_noth
 ) -> None:
     async with Journal(database):
         with reading(database) as db, reading(database) as other:
-            assert turn(db, 60.0, 60.0) is Turn.LOOK
+            assert turn(db, 60.0, 60.0, 60.0) is Turn.LOOK
             db.execute("begin")
-            assert turn(db, 0.0, 0.0) is Turn.CHECK
-            assert turn(other, 0.0, 0.0) is Turn.NOTHING
+            assert turn(db, 0.0, 0.0, 60.0) is Turn.SWEEP
+            assert turn(other, 0.0, 0.0, 60.0) is Turn.NOTHING
             db.execute("rollback")
-            assert turn(other, 0.0, 0.0) is Turn.CHECK
+            assert turn(other, 0.0, 0.0, 60.0) is Turn.SWEEP
 
 
 def test_many_workers_ask_less_often_each_whether_it_is_their_turn(
@@ -431,14 +435,9 @@ async def test_a_run_that_goes_on_meanwhile_waits_for_no_answer(database: Addres
         assert not is_answered(db, run)  # it has no result, as it is carried or will be
 
 
-async def test_the_queue_learns_of_a_run_that_has_ended_by_hand(database: Address) -> None:
-    run = await submitted(database, ASK)
+async def test_workers_forget_what_has_ended_and_sweep_up_the_rest(database: Address) -> None:
     async with working_on(database) as (queue, _, _):
-        assert await queue.hand_out(run) == ""
-        async with Orchestrator({}, journal=database) as other:
-            await other.end(run)
-        await until(lambda: queue.put_again_)
-        assert await queue.hand_out(run) == "cancelled"
+        await until(lambda: queue.forgets > 3 and queue.sweeps > 3)
 
 
 async def test_a_bug_is_no_outcome_of_a_run(
