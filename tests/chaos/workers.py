@@ -150,7 +150,10 @@ class Siege:
         if kind in ("freeze", "drop", "close"):
             time.sleep(self.chance.uniform(0, 1))
             self.stale |= {self.runs[run] for run in runs}
-            self.late.append((kind, len(self.lines()), self._held()))
+            held = self._held()  # before the lines: what begins in between is not made again
+            self.late.append(
+                (f"{kind} {len(self.strikes) - 1}, once back", len(self.lines()), held)
+            )
             member.send(signal.SIGCONT)
             member.way.open()
         elif kind == "leave":
@@ -174,7 +177,7 @@ class Siege:
         if changed := {run for run, now in self.fleet.written().items() if now != self.ended[run]}:
             self.faults.append(f"something was written of runs that had ended: {changed}")
         lines = self.lines()
-        moments = [(each.kind, each.lines, each.kept) for each in self.strikes]
+        moments = [(f"{s.kind} {n}", s.lines, s.kept) for n, s in enumerate(self.strikes)]
         for kind, since, kept in moments + self.late:
             again = {line[6:] for line in lines[since:] if line.startswith("begin ")}
             if repeated := again & kept:
