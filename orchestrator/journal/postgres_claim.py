@@ -49,7 +49,7 @@ class PostgresClaim:
 
     def __init__(self, session: PostgresSession, writer: Writer, lease: Lease) -> None:
         self._session, self._writer, self._lease = session, writer, lease
-        self.is_asked_to_end = self.is_watched = self.has_beaten = False
+        self.is_asked_to_end = self.is_watched = self.has_row = False
         self.losses: list[str] = []
         self._is_held = False
 
@@ -57,7 +57,12 @@ class PostgresClaim:
         """See `Claim`."""
         self._hold()
         run, session, owner = self._lease.run, self._session, _owner()
-        self._writer.put(self._lease, _CLAIM, lambda: (run, session.process, owner, 0.0))
+
+        def values() -> tuple[object, ...]:
+            self.has_row = True  # before the next beat, which the same thread makes
+            return run, session.process, owner, 0.0
+
+        self._writer.put(self._lease, _CLAIM, values)
 
     def _hold(self) -> None:
         self._session.carried[self._lease.run] = self
@@ -93,6 +98,7 @@ class PostgresClaim:
             if db.execute(_SILENT, (run, own)).rowcount:
                 db.execute(_END_SILENT, (own,))
         self._session.call(take, run)
+        self.has_row = True
         self._hold()
         assert elapsed_s is not None
         return elapsed_s

@@ -34,11 +34,17 @@ returning run, asked, watched > now_s() - ?"""
 
 
 class Carried(Protocol):
-    """A run that a process carries; the thread that writes tells it what others want."""
+    """A run that a process carries; the thread that writes tells it what others want.
+
+    Attributes:
+        is_asked_to_end: Whether another process asks for its end.
+        is_watched: Whether another process looks at it.
+        has_row: Whether the database says that this process carries it, unless another one does.
+    """
 
     is_asked_to_end: bool
     is_watched: bool
-    has_beaten: bool
+    has_row: bool
 
     def lose(self) -> None:
         """Write nothing more of it: another process has taken it over."""
@@ -160,8 +166,7 @@ class PostgresSession:
         for run, carried in list(self.carried.items()):
             if run in found:
                 carried.is_asked_to_end, carried.is_watched = found[run]
-                carried.has_beaten = True
-            elif carried.has_beaten:
+            elif carried.has_row:
                 carried.lose()
         self._beaten = began  # only now, since what is lost must not go on
 

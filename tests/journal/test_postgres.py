@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -235,6 +236,28 @@ async def test_a_run_that_another_process_has_taken_over_is_cancelled_here(
         assert run.result.status == "cancelled"
         assert "another process carries run" in run.not_kept
     assert runs(database)[0].status == "interrupted"
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+async def test_a_process_that_was_frozen_before_its_first_beat_learns_that_it_is_late(
+    database: Address, is_taken: bool
+) -> None:
+    async with Journal(database) as first, Journal(database) as frozen:
+        if is_taken:
+            await (await begun(first)).free()
+            _, kept = await frozen.resume("r", "ask")
+        else:
+            kept = await begun(frozen)
+        session = kept._writer.session
+        assert isinstance(session, PostgresSession)
+        session._beaten = time.monotonic() + 60  # none is due
+        await kept._writer.flush()
+        ask(database, "update carrier set process=1")
+        assert kept.holds(1.0)
+        session._beaten = 0.0
+        await kept._writer.flush()
+        assert "another process carries run r now" in str(kept.lease.error)
+        assert not kept.holds(1.0)
 
 
 async def test_the_run_of_a_killed_process_is_interrupted_at_once(database: Address) -> None:
