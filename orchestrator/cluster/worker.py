@@ -12,6 +12,7 @@ from anyio import from_thread, to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
 from orchestrator.client import Orchestrator
+from orchestrator.cluster import memory
 from orchestrator.cluster.carried import Carried, ElsewhereError, Left
 from orchestrator.cluster.dispatch import ASIDE, Dispatch, HandedOver
 from orchestrator.cluster.lookout import GRACE_S, Lookout
@@ -106,7 +107,7 @@ class Worker:
             start = self._dispatch.start
             await to_thread.run_sync(start, self.name, carry, self.offer.queue, self._at_once)
             ready()
-            with anyio.CancelScope() as looking:
+            with memory.watched(), anyio.CancelScope() as looking:
                 self._on_leave = looking.cancel
                 await self._look_around()
             if (error := self._journal.error) is not None:
@@ -185,7 +186,7 @@ class Worker:
 
     async def _carry(self, run: str) -> str | Left:
         """How a run has ended, here or in another process, or how this worker has left it."""
-        carried = Carried(run, Drain(lambda: self._holds(run)))
+        carried = Carried(run, Drain(lambda: self._holds(run), memory.end))
         how: str | Left = Left.TO_OTHERS
         self._carried.add(carried)
         try:

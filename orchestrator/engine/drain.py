@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 
 from orchestrator.calls.call import Attempt, Call, Caller
+from orchestrator.errors import CallError
 
 HOLD_S = 0.1  # between two questions whether a call may begin
 
@@ -17,10 +18,16 @@ class Drain:
 
     Args:
         may_begin: Whether a call may begin now; others wait until it may.
+        on_memory: Is called where the memory does not suffice for a call, which then has no outcome
+            here; None: it fails.
     """
 
-    def __init__(self, may_begin: Callable[[], bool] = lambda: True) -> None:
-        self._may_begin = may_begin
+    def __init__(
+        self,
+        may_begin: Callable[[], bool] = lambda: True,
+        on_memory: Callable[[], object] | None = None,
+    ) -> None:
+        self._may_begin, self._on_memory = may_begin, on_memory
         self._under_way: set[Attempt] = set()
         self._is_closed = False
         self._ended = anyio.Event()
@@ -50,8 +57,19 @@ class Drain:
             self._under_way.add(attempt)
             try:
                 return await call_next(call, attempt)
+            except (MemoryError, CallError) as error:
+                if self._on_memory is None or not _lacks_memory(error):
+                    raise
+                self._on_memory()
+                await anyio.sleep_forever()
             finally:
                 self._under_way.discard(attempt)
                 self.check()
 
         return call_unless_closed
+
+
+def _lacks_memory(error: MemoryError | CallError) -> bool:
+    """Whether memory did not suffice, for the call or for what its server sent."""
+    is_of_session = isinstance(error, CallError) and error.error.details.get("type")
+    return isinstance(error, MemoryError) or is_of_session == MemoryError.__name__

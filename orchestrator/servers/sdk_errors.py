@@ -238,6 +238,8 @@ def fault_of_session(failure: BaseException, verb: str, request: str) -> ServerF
         case RuntimeError() as error if (said := str(error)).startswith(_UNSUPPORTED):
             version = quoted(said.removeprefix(_UNSUPPORTED), MAX_SENT)
             what = f"its answer to {quoted(request)} names an unsupported revision: {version}"
+        case MemoryError():
+            what, details = "no memory is left", {"type": "MemoryError"}
         case other:
             what = f"{type(other).__name__}: {other}".rstrip(": ")
     if verb != "did not start":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -59,6 +60,12 @@ class Member:
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self.process.send_signal(number)
+
+    def limit_memory(self, size: int | None) -> None:
+        """Let it take more memory only up to a size; below what it has, that is none."""
+        what, process = resource.RLIMIT_AS, self.process.pid
+        hard = resource.prlimit(process, what)[1]
+        resource.prlimit(process, what, (hard if size is None else size, hard))
 
 
 class Fleet:

@@ -32,7 +32,7 @@ WORKERS, AT_ONCE, RUNS = 4, 6, 8
 SHOWN_FAULTS = 20
 KINDS = {
     "kill": "kill -9",
-    "memory": "kill -9 as a big answer comes",
+    "memory": "no memory left as a big answer comes",
     "freeze": "SIGSTOP, and SIGCONT later",
     "drop": "cut off: nothing passes",
     "close": "cut off: connections end",
@@ -161,8 +161,10 @@ class Siege:
                          f"the end of {member.log}")  # fmt: skip
             if code != [0]:
                 self.faults.append(f"a worker that was asked to end has ended with {code[0]}")
-        elif kind in ("kill", "memory"):
+        elif kind == "kill":
             member.process.wait()
+        elif kind == "memory" and member.is_alive:  # what it had was enough
+            member.limit_memory(None)
 
     def end(self) -> None:
         """Let all runs end, and see whether all is as it should be."""
@@ -197,7 +199,7 @@ def _blip(member: Member) -> None:
 
 HITS: Mapping[str, Callable[[Siege, Member], None]] = {
     "kill": lambda _, member: member.send(signal.SIGKILL),
-    "memory": lambda _, member: member.send(signal.SIGKILL),
+    "memory": lambda _, member: member.limit_memory(0),
     "freeze": lambda _, member: member.send(signal.SIGSTOP),
     "drop": lambda _, member: member.way.drop(),
     "close": lambda _, member: member.way.close(),
@@ -238,7 +240,7 @@ def report(siege: Siege) -> None:
         took = ""
         if times:
             took = f", taken over after {statistics.median(times):.1f} s, at most {max(times):.1f}"
-        print(f"{title:32} {len(mine):4} times, {runs:4} runs{took}")
+        print(f"{title:38} {len(mine):4} times, {runs:4} runs{took}")
     times = [s for each in siege.strikes for s in each.after_s.values()] or [0.0]
     print(
         f"{len(siege.strikes)} strikes, {len(siege.runs)} runs, {len(times)} taken over after "

@@ -12,6 +12,7 @@ from orchestrator.calls.policy import ServerPolicy
 from orchestrator.engine.drain import Drain
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
+from orchestrator.errors import CallError
 from tests.fakes import ScriptedCaller, workflow
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_clock]
@@ -83,3 +84,31 @@ async def test_a_call_waits_until_it_may_begin() -> None:
         may.append(True)
     assert caller.log == ["start a", "end a"]
     assert anyio.current_time() == pytest.approx(5.1)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), CallError("server_unavailable", "it failed", type="MemoryError")]
+)
+async def test_a_call_for_which_memory_does_not_suffice_has_no_outcome(error: Exception) -> None:
+    async def caller(_: Call, __: Attempt) -> Any:
+        raise error
+
+    told = anyio.Event()
+    run = Run(workflow("a"), caller, RunSettings(drain=Drain(on_memory=told.set)))
+    async with anyio.create_task_group() as group:
+        group.start_soon(run.execute)
+        await told.wait()
+        await anyio.sleep(60)
+        assert run.result is None
+        run.cancel()
+    result = await Run(workflow("a"), caller, RunSettings(drain=Drain())).execute()
+    assert result.status == "failed"
+
+
+async def test_other_errors_are_outcomes() -> None:
+    async def caller(_: Call, __: Attempt) -> Any:
+        raise CallError("tool_error", "no")
+
+    drain = Drain(on_memory=lambda: None)
+    result = await Run(workflow("a"), caller, RunSettings(drain=drain)).execute()
+    assert result.status == "failed"

@@ -1,0 +1,53 @@
+"""A worker that has no memory left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from orchestrator.cluster import memory
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Workers are programs, which run on asyncio."""
+    return "asyncio"
+
+
+def failing(error: Exception) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.anyio
+async def test_a_worker_ends_where_the_event_loop_finds_no_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends, others = list[int](), list[Any]()
+    monkeypatch.setattr(os, "write", lambda file, _: ends.append(file))
+    monkeypatch.setattr(os, "_exit", ends.append)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, about: others.append(about["exception"]))
+    with memory.watched():
+        loop.call_soon(failing(MemoryError()))
+        loop.call_soon(failing(wrong := ValueError("no")))
+        await asyncio.sleep(0.01)
+    assert ends == [2, memory.CODE]
+    assert others == [wrong]
+    loop.set_exception_handler(None)
+
+
+def test_what_else_an_event_loop_finds_is_told_as_before(caplog: pytest.LogCaptureFixture) -> None:
+    async def find() -> None:
+        with memory.watched():
+            asyncio.get_running_loop().call_soon(failing(ValueError("no")))
+            await asyncio.sleep(0.01)
+
+    asyncio.run(find())
+    assert "Exception in callback" in caplog.text
