@@ -69,6 +69,7 @@ def exit_code(number: int) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command `orchestrator` and return its exit code."""
+    from orchestrator.cli.diagnostics import log_told
     from orchestrator.cli.streams import standing
 
     if not (sys.argv[1:] if arguments is None else arguments):
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG
     tune()
     began = argparse.Namespace(began=time.monotonic())
-    with standing():
+    with standing(), log_told():
         try:
             return _run(build_parser().parse_args(arguments, began))
         except KeyboardInterrupt:

@@ -23,6 +23,7 @@ from orchestrator.cli.parser import (
     flag,
     pair,
     pair_or_object,
+    place,
     seconds,
 )
 
@@ -146,12 +147,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--output": file("write the result document to a file"),
     **REPORTS,
     "--journal": {
+        "type": place,
         "metavar": "FILE|URL",
         "help": "keep the run in this file, or in the PostgreSQL database of this URL (default: "
         "$ORCHESTRATOR_JOURNAL, else that of servers.toml, else runs.db in the directory of your "
         "user for such files)",
     },
     "--on": {
+        "type": place,
         "metavar": "URL",
         "help": "submit the run to this PostgreSQL database, and show how a worker carries it",
     },

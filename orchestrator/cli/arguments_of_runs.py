@@ -173,8 +173,8 @@ OF_RUNS: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
     ),
     "answer": (
         "answer the question that a run waits with",
-        "Without a value: yes to an approval, or the default. A run that a process carries goes on "
-        "by itself, any other with `resume`.",
+        "Without a value: yes to an approval, or the default. A run that a process carries, or "
+        "that was submitted to workers, goes on by itself, any other with `resume`.",
         "run task words --item|--all-items --no --servers --env-file --journal",
         {
             "task": {"metavar": "TASK", "help": "the task that waits"},

@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import anyio
 from anyio import to_thread
@@ -27,9 +27,6 @@ from orchestrator.journal import answers, history
 from orchestrator.journal.hiding import Hiding
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import schema_type
-
-if TYPE_CHECKING:
-    from orchestrator.engine.run import Run
 
 MAX_SHOWN, MAX_QUESTIONS = 2000, 10
 HOW = {"approve": "", "unknown": " 'repeat|fail'"}  # what is answered; else a value
@@ -58,6 +55,17 @@ def terminal(*, reads_stdin: bool = False) -> TextIO | None:
         return None
 
 
+class Asks(Protocol):
+    """What asks: a run of this process, or one that another process carries."""
+
+    @property
+    def questions(self) -> Sequence[Question]:
+        """Those that nobody has answered."""
+
+    def answer(self, task: str, value: Any, *, all_items: bool) -> None:
+        """Answer those of a task."""
+
+
 class Terminal:
     """Asks on the terminal, one question at a time.
 
@@ -71,7 +79,7 @@ class Terminal:
         self,
         typed: TextIO,
         hold: Callable[[], AbstractContextManager[None]],
-        run: Callable[[], Run | None],
+        run: Callable[[], Asks | None],
     ) -> None:
         self._typed, self._hold, self._run = typed, hold, run
         self._turn = anyio.Lock()
@@ -88,7 +96,11 @@ class Terminal:
                 _say(f"\n{_described(question)}")
                 while True:
                     _say(f"{_choices(question)} ", end="")
-                    text = (await self._line()).strip()
+                    try:
+                        text = (await self._line()).strip()
+                    except anyio.get_cancelled_exc_class():  # others have answered, or it ends
+                        _say("")
+                        raise
                     try:
                         return self._value(question, text)
                     except AnswerError as error:
@@ -203,7 +215,8 @@ def parsed(question: Question, words: list[str]) -> Any:
     return value
 
 
-def _hiding(options: argparse.Namespace) -> Hiding:
+def hiding_of(options: argparse.Namespace) -> Hiding:
+    """What hides the secrets of the servers in answers."""
     from orchestrator.servers.config import secrets_by_name
 
     return Hiding(secrets_by_name(servers_if_any(options)))
@@ -233,7 +246,7 @@ def answer(options: argparse.Namespace) -> int:
     if run.status not in (history.RUNNING, *history.OPEN):
         raise AnswerError(f"run {run.id} has ended with status {run.status}: nothing waits in it")
     which_ones: dict[str, Any] = {"item": item, "all_items": every}
-    question, left = answers.answer(path, run.id, task, reply_to, _hiding(options), **which_ones)
+    question, left = answers.answer(path, run.id, task, reply_to, hiding_of(options), **which_ones)
     which = f"all items of {quoted(question.task)} are" if every else f"{quoted(question.where)} is"
     more = f"; {left:,} more to answer" if left else ""
     then = f'"orchestrator resume {run.id}" goes on'

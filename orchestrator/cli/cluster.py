@@ -12,14 +12,16 @@ import anyio
 
 from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.following import check_on, follow, has_key
-from orchestrator.cli.history import configured, database_of, path_of
+from orchestrator.cli.history import configured, database_of, path_of, worker_command
 from orchestrator.cli.journal import journal_of
 from orchestrator.cli.pool import pool_of
 from orchestrator.cli.signals import Ending, in_event_loop
 from orchestrator.cli.tool_sources import lock_of, read_servers, servers_for
 from orchestrator.client import Orchestrator
+from orchestrator.cluster.waiting import why
 from orchestrator.engine.settings import MAX_RUN_MB
 from orchestrator.errors import JournalError
+from orchestrator.journal.history import find
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Address
 from orchestrator.journal.orders import Order, Submitted
@@ -72,6 +74,10 @@ def submit(options: argparse.Namespace) -> int:
     how = f'"orchestrator show {submitted.run}" shows how it is'
     done = "submitted" if submitted.is_new else has_key(submitted.run, options.key)
     print(f"{done}; {how}", file=sys.stderr)
+    journal = engine.journal_location
+    assert journal is not None
+    if waits := why(journal, find(journal, submitted.run), worker_command(options)).text:
+        complain(f"the run waits: {waits}")
     return 0
 
 

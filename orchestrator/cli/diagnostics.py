@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,22 @@ def tell(options: argparse.Namespace, error: WorkflowError) -> None:
 def complain(what: object) -> None:
     """Print an error on stderr, with invisible characters escaped: a server may have written it."""
     print("orchestrator:", shown(str(what)), file=sys.stderr)
+
+
+class _Told(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(record.getMessage())
+
+
+@contextmanager
+def log_told() -> Iterator[None]:
+    """Tell what the engine warns of as all else that a command has to say."""
+    log, told = logging.getLogger("orchestrator"), _Told(logging.WARNING)
+    log.addHandler(told)
+    try:
+        yield
+    finally:
+        log.removeHandler(told)
 
 
 def give_up_stdout(error: OSError) -> None:

@@ -11,9 +11,13 @@ from typing import Any
 
 import anyio
 from anyio import to_thread
+from anyio.abc import TaskGroup
 
+from orchestrator.cli.asking import hiding_of, terminal
 from orchestrator.cli.diagnostics import complain
+from orchestrator.cli.history import worker_command
 from orchestrator.cli.kept_run import Elsewhere, NamedRun
+from orchestrator.cli.remote_questions import RemoteQuestions
 from orchestrator.cli.run import CancellableRun, carry_out
 from orchestrator.cli.signals import Ending
 from orchestrator.client import Orchestrator
@@ -92,28 +96,49 @@ class _Submitted(CancellableRun):
         journal = self.orchestrator.journal_location
         assert isinstance(journal, Address)
         following = Following(journal, run, self.workflow, Announcer(self.observers))
-        known: KnownRun | None = None
-        while known is None or known.status in (RUNNING, *OPEN):
-            if known is not None:
-                if known.status == PAUSED and not self.was_cancelled:
-                    break
-                if self.was_cancelled:
-                    await self._end(journal, known)
-                with anyio.move_on_after(LOOK_S):
-                    await self.woken.wait()
-                if self.woken.is_set():
-                    self.woken = anyio.Event()
-            known = await to_thread.run_sync(self._look, following, journal) or known
+        hiding = partial(hiding_of, self.options)
+        asking = RemoteQuestions(journal, run, terminal(), self._hold, hiding)
+        outcome: KnownRun | Exception
+        async with anyio.create_task_group() as group:
+            try:
+                outcome = await self._followed(following, journal, asking, group)
+            except Exception as failure:  # raised outside of the group, which would wrap it
+                outcome = failure
+            group.cancel_scope.cancel()
+        if isinstance(outcome, Exception):
+            raise outcome
         kept = await to_thread.run_sync(documents_of, journal, run)
-        result = NamedRun(known, kept, journal).result
+        result = NamedRun(outcome, kept, journal).result
         following.end(result)
         return self.finish(Elsewhere(), result)
+
+    async def _followed(
+        self, following: Following, journal: Address, asking: RemoteQuestions, group: TaskGroup
+    ) -> KnownRun:
+        """Show the run and ask what it asks, until it has ended or waits for others."""
+        known = await to_thread.run_sync(self._look, following, journal)
+        while known is None or known.status in (RUNNING, *OPEN):
+            if self.was_cancelled:
+                asking.stop()
+                if known is not None:
+                    await self._end(journal, known)
+            elif known is not None:
+                asking.see(following.questions, group)
+                goes_on = asking.is_busy or following.is_answered
+                if known.status == PAUSED and not goes_on:
+                    break
+            with anyio.move_on_after(LOOK_S):
+                await self.woken.wait()
+            if self.woken.is_set():
+                self.woken = anyio.Event()
+            known = await to_thread.run_sync(self._look, following, journal) or known
+        return known
 
     def _look(self, following: Following, journal: Address) -> KnownRun | None:
         """How the run is, and why it waits; None if that cannot be read now."""
         try:
             known = following.look()
-            waits = why(journal, known)
+            waits = why(journal, known, worker_command(self.options))
         except UnknownRunError:
             raise
         except JournalError as error:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS, read_servers
@@ -83,30 +84,47 @@ def runs(options: argparse.Namespace) -> int:
     if options.watch:
         return _watch(options, path)
     found = _found(options, path)
+    start = worker_command(options)
     if options.json:
-        write_json([run.to_dict() for run in found])
+        write_json([_with_reason(path, run, start) for run in found])
         return 0
     from orchestrator.cli.rows import new_console
 
     new_console().print(_table(found))
-    for line in waiting(path, found):
+    for line in waiting(path, found, start):
         print(line, file=sys.stderr)
     print(size_of(path), file=sys.stderr)
     return 0
 
 
-def waiting(journal: Location, runs: Sequence[KnownRun]) -> list[str]:
+def worker_command(options: argparse.Namespace) -> str:
+    """The command that starts a worker for the database that the options name."""
+    from orchestrator.cluster.waiting import START
+
+    if options.journal is None:
+        return START
+    return f"{START} --database {shlex.quote(str(location_of(options.journal)))}"
+
+
+def waiting(journal: Location, runs: Sequence[KnownRun], start: str) -> list[str]:
     """Why those of these runs wait that no process carries; equal reasons are one line."""
     from orchestrator.cluster.waiting import why
 
     by_reason: dict[str, list[str]] = {}
     for run in runs:
-        if text := why(journal, run).text:
+        if text := why(journal, run, start).text:
             by_reason.setdefault(text, []).append(run.id)
     return [
         f"{ids[0]}{f' and {len(ids) - 1:,} more wait' if ids[1:] else ' waits'}: {text}"
         for text, ids in by_reason.items()
     ]
+
+
+def _with_reason(journal: Location, run: KnownRun, start: str) -> dict[str, Any]:
+    from orchestrator.cluster.waiting import why
+
+    waits = why(journal, run, start).text
+    return run.to_dict() | ({"waits": waits} if waits else {})
 
 
 def size_of(journal: Location) -> str:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli import FAILED, WRONG
 from orchestrator.cli.diagnostics import complain, tell
-from orchestrator.cli.history import configured, path_of, size_of
-from orchestrator.cli.kept_run import NamedRun, named_run
+from orchestrator.cli.history import configured, path_of, size_of, worker_command
+from orchestrator.cli.kept_run import NamedRun
 from orchestrator.cli.pool import pool_of
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import lock_of, servers_for, servers_if_any
@@ -19,11 +19,12 @@ from orchestrator.cluster.waiting import is_submitted, why
 from orchestrator.documents.text import counted
 from orchestrator.errors import UnknownTaskError, WorkflowError
 from orchestrator.journal import history
-from orchestrator.journal.history import INTERRUPTED, RUNNING, parts
+from orchestrator.journal.history import INTERRUPTED, PAUSED, RUNNING, parts
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept import (
     KeptDocuments,
     check_complete,
+    documents_of,
     kept_request,
     planned,
 )
@@ -82,8 +83,13 @@ def prune(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """`orchestrator show`: the result of a run, or of one task of it."""
-    named = named_run(options)
-    run, kept = named.run, named.kept
+    path = path_of(options, configured(options))
+    if (run := history.find(path, options.run)).kind == history.PART:
+        from orchestrator.cli.parts import show_part
+
+        return show_part(options, path, run)
+    named = NamedRun(run, documents_of(path, run.id), path)
+    kept = named.kept
     tasks = {task: result.to_dict() for task, result in named.tasks.items()}
     if options.task is not None:
         found = tasks.get(options.task) or _inside(options.task, kept)
@@ -91,15 +97,15 @@ def show(options: argparse.Namespace) -> int:
             raise UnknownTaskError(_no_task(options.task, kept))
         write_json(found)
         return 0
+    waits = why(path, run, worker_command(options)).text
     if kept.result is None:
         document: dict[str, Any] = {"run_id": run.id, "workflow": run.workflow}
         document |= {"status": run.status, "tasks": tasks}
         asked = kept.records.questions()
         document["questions"] = [each.to_dict() for each in asked]
-        waits = why(named.journal, run).text
         document |= {"waits": waits} if waits else {}
         document |= {"items_settled": kept.records.items_under_way()}
-        if carried := parts(named.journal, run.id):
+        if carried := parts(path, run.id):
             document["parts"] = {each.id: each.status for each in carried}
         if lost := kept.records.lost():
             document["lost"] = lost
@@ -107,7 +113,7 @@ def show(options: argparse.Namespace) -> int:
         write_json(document)
         _tell_how(named, asked, waits)
         return 0
-    document = kept.result | {"tasks": tasks}
+    document = kept.result | {"tasks": tasks} | ({"waits": waits} if waits else {})
     if options.json or not planned(kept.request):  # a plan that was lost before its first task
         write_json(document)
         return 0
@@ -115,7 +121,7 @@ def show(options: argparse.Namespace) -> int:
 
     write_json(document["output"])
     print_result(named.result, named.workflow)
-    _tell_how(named, kept.records.questions())
+    _tell_how(named, kept.records.questions(), waits)
     return 0
 
 
@@ -124,13 +130,19 @@ def _tell_how(named: NamedRun, asked: list[Question], waits: str = "") -> None:
     run = named.run
     if waits:
         complain(f"it waits: {waits}")
+    if not asked and run.status not in (INTERRUPTED, PAUSED):
+        return
+    by_worker = is_submitted(named.journal, run.id)
     if asked:
         from orchestrator.cli.asking import waiting
 
-        by_worker = is_submitted(named.journal, run.id)
         print(waiting(run.id, asked, kept=True, by_worker=by_worker), file=sys.stderr)
-    elif run.status == INTERRUPTED:
-        complain(f'no process carries this run: "orchestrator resume {run.id}" goes on with it')
+        return
+    is_interrupted = run.status == INTERRUPTED
+    so_far = "no process carries this run" if is_interrupted else "its questions are answered"
+    goes_on = f'"orchestrator resume {run.id}" goes on with it'
+    if not (by_worker and waits):
+        complain(f"{so_far}: {'a worker goes on with it' if by_worker else goes_on}")
 
 
 def _inside(path: str, kept: KeptDocuments) -> dict[str, Any] | None:
@@ -211,7 +223,12 @@ def cancel(options: argparse.Namespace) -> int:
     """`orchestrator cancel`: ends a run, here if no process carries it."""
     path = path_of(options, configured(options))
     run = history.find(path, options.run)
-    if run.status in history.OPEN:
+    if run.status in history.OPEN and run.kind == history.PART:
+        from orchestrator.cli.parts import end_part
+
+        end_part(path, run)
+        run = history.find(path, run.id)
+    elif run.status in history.OPEN:
         _end_here(options, path, run.id, is_queued=run.status == history.QUEUED)
         run = history.find(path, run.id)
     elif run.status != RUNNING:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from orchestrator.cli import FAILED
 from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.history import configured, path_of
 from orchestrator.cli.pool import warm_place
@@ -19,7 +20,7 @@ from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import DEFAULT_SERVERS
 from orchestrator.cli.watch import watch
 from orchestrator.documents.text import seconds, visible
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import JournalError, OrchestratorError
 from orchestrator.journal.location import Address, store_of
 
 if TYPE_CHECKING:
@@ -37,10 +38,17 @@ _BY = {"pool": "commands of the pool", "host": "this machine", "cluster": "all w
 
 
 class Seen(NamedTuple):
-    """The warm pool, None if none is up, and the locks that this command can see."""
+    """What this command can see.
+
+    Attributes:
+        pool: The warm pool; None if none is up.
+        locks: The locks.
+        trouble: Why those of the journal are unknown; empty if they are not.
+    """
 
     pool: dict[str, Any] | None
     locks: list[dict[str, Any]]
+    trouble: str = ""
 
 
 def locks(options: argparse.Namespace) -> int:
@@ -49,9 +57,12 @@ def locks(options: argparse.Namespace) -> int:
     if options.watch:
         return _watch(options, journal)
     seen = _look(options, journal)
+    if seen.trouble:
+        complain(f"the locks of all workers are unknown: {seen.trouble}")
+    code = FAILED if seen.trouble else 0
     if options.json:
         write_json(_document(seen))
-        return 0
+        return code
     if seen.locks:
         from orchestrator.cli.rows import new_console
 
@@ -61,7 +72,7 @@ def locks(options: argparse.Namespace) -> int:
         print("no lock is held that this command can see", file=sys.stderr)
     if seen.pool is None:
         print(NO_POOL.format(options.servers or DEFAULT_SERVERS), file=sys.stderr)
-    return 0
+    return code
 
 
 def _journal(options: argparse.Namespace) -> Address | None:
@@ -83,17 +94,26 @@ def _look(options: argparse.Namespace, journal: Address | None) -> Seen:
         pool = in_event_loop(lambda: _asked(place))
     found = [{**lock, "scope": "pool"} for lock in (pool or {"locks": ()})["locks"]]
     found += [{**lock, "scope": "host"} for lock in _of_machine()]
-    found += [{**lock, "scope": "cluster"} for lock in _of_journal(journal)]
-    return Seen(pool, found)
+    trouble = ""
+    try:
+        found += [{**lock, "scope": "cluster"} for lock in _of_journal(journal)]
+    except JournalError as error:  # those of this machine are known all the same
+        trouble = str(error)
+    return Seen(pool, found, trouble)
 
 
 def _watch(options: argparse.Namespace, journal: Address | None) -> int:
     """Show the holders and the waiters until an interrupt; each change is a line in a pipe."""
     known: dict[tuple[str, ...], str] = {}
+    trouble = ""
 
     def tell() -> None:
-        nonlocal known
-        known = _tell(_look(options, journal), known, is_json=options.json)
+        nonlocal known, trouble
+        seen = _look(options, journal)
+        if seen.trouble not in ("", trouble):
+            complain(f"the locks of all workers are unknown now: {seen.trouble}")
+        trouble = seen.trouble
+        known = _tell(seen, known, is_json=options.json)
 
     return watch(lambda: _table(_look(options, journal)), tell, in_lines=options.json)
 
@@ -109,6 +129,8 @@ def _tell(
             for each in lock[kind]:
                 who: tuple[str, ...] = (lock["scope"], lock["name"], *_who(each))
                 now[who], rows[who] = state, (lock, each)
+    if seen.trouble:  # they are as they were, as far as anybody knows
+        now |= {who: state for who, state in known.items() if who[0] == "cluster"}
     gone = {who: "free" for who in known if who not in now}
     for who, state in (*gone.items(), *now.items()):
         if known.get(who) == state:
@@ -130,7 +152,8 @@ def _document(seen: Seen) -> dict[str, Any]:
     now = datetime.now(UTC)
     shown = None if seen.pool is None else {"process": seen.pool["pid"]}
     documents = [_with_times(lock, now) for lock in seen.locks]
-    return {"user": getpass.getuser(), "pool": shown, "locks": documents}
+    document = {"user": getpass.getuser(), "pool": shown, "locks": documents}
+    return document | ({"unknown": {"cluster": seen.trouble}} if seen.trouble else {})
 
 
 async def _asked(place: Place) -> dict[str, Any] | None:
@@ -177,6 +200,8 @@ def _table(seen: Seen) -> Table:
     from orchestrator.cli.rows import cells, new_table
 
     table = new_table(*COLUMNS)
+    if seen.trouble:
+        table.caption = visible(f"the locks of all workers are unknown now: {seen.trouble}")
     table.columns[0].no_wrap = True
     table.columns[-1].ratio = 1
     for lock in seen.locks:

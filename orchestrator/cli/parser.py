@@ -142,16 +142,28 @@ def at(text: str) -> float:
     """A moment to come, or the next time that a clock shows this; seconds since 1970."""
     from datetime import datetime, time, timedelta
 
+    now = datetime.now().astimezone()
     try:
         if ":" in text and "-" not in text:
-            now = datetime.now().astimezone()
             clock = time.fromisoformat(text)
             found = now.replace(hour=clock.hour, minute=clock.minute, second=clock.second)
             return (found if found > now else found + timedelta(days=1)).timestamp()
-        return datetime.fromisoformat(text).timestamp()
+        moment = datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
         message = f'expected a time such as 2026-01-31T03:00 or 03:00, got "{text}"'
         raise argparse.ArgumentTypeError(message) from None
+    if moment <= now.timestamp():
+        expected = f'expected a time to come, got "{text}", which has passed'
+        raise argparse.ArgumentTypeError(f"{expected}; without it the run begins at once")
+    return moment
+
+
+def place(text: str) -> str:
+    """A file or a URL; an empty text is most likely a variable that is not set."""
+    if not text.strip():
+        message = "expected a file or a URL, got an empty text: is a variable of your shell unset?"
+        raise argparse.ArgumentTypeError(message)
+    return text
 
 
 def label(text: str) -> str:

@@ -255,11 +255,11 @@ class CancellableRun:
     def _hold(self) -> Iterator[None]:
         """Remove the display of progress while somebody is asked."""
         shown = [each for each in self.observers if hasattr(each, "render")]
-        for display in shown:
-            display.stop()
-        yield
-        for display in shown:
-            display.start()
+        with ExitStack() as stack:
+            for display in shown:
+                display.stop()
+                stack.callback(display.start)
+            yield
 
     def _write(self, result: RunResult) -> bool:
         """Write the result where the options say, before anything else; whether that worked."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.diagnostics import complain
-from orchestrator.cli.history import configured, database_of, path_of
+from orchestrator.cli.history import configured, database_of, path_of, worker_command
 from orchestrator.cli.streams import write_json
 from orchestrator.documents.text import quoted
 from orchestrator.journal import schedules as kept
@@ -66,6 +67,7 @@ def schedule(options: argparse.Namespace) -> int:
     """`orchestrator schedule`."""
     from orchestrator.cli.cluster import asked, lacking
     from orchestrator.cli.signals import in_event_loop
+    from orchestrator.cluster.waiting import lacks
 
     try:
         from orchestrator.cluster.cron import Cron
@@ -91,4 +93,7 @@ def schedule(options: argparse.Namespace) -> int:
     of = f"schedule {quoted(new.name)}, {new.cron} ({new.zone}): the next run is at"
     was = "" if before is None else f"; it was {before.cron} ({before.zone}) of {before.workflow}"
     print(f"{of} {cron.at(next_s)}{was}", file=sys.stderr)
+    order = replace(order, servers=tuple(workflow.plan.servers))
+    if missing := lacks(journal, order, worker_command(options)).text:
+        complain(f"nothing carries its runs now: {missing}")
     return 0

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from orchestrator.cluster.offers import Offer, offers
 from orchestrator.documents.text import approximately, counted, quoted
-from orchestrator.journal.history import INTERRUPTED, QUEUED, KnownRun, reading
+from orchestrator.journal.glance import is_answered
+from orchestrator.journal.history import OPEN, PAUSED, QUEUED, KnownRun, reading
 from orchestrator.journal.location import Address, Location
+from orchestrator.journal.orders import Order
 from orchestrator.journal.store import Database
 
 _MOST = 1000  # are counted
@@ -37,18 +39,36 @@ class Waits(NamedTuple):
 
 
 NOTHING = Waits()
+START = "orchestrator worker"  # what starts a worker
 
 
-def why(journal: Location, run: KnownRun) -> Waits:
-    """Why a run waits that was submitted and that nobody carries.
+def why(journal: Location, run: KnownRun, start: str = START) -> Waits:
+    """Why a run waits that was submitted, and that nobody carries.
+
+    Args:
+        journal: Where it is kept.
+        run: The run.
+        start: The command that starts a worker for this journal.
 
     Raises:
         JournalError: The journal cannot be read.
     """
-    if run.status not in (QUEUED, INTERRUPTED) or not isinstance(journal, Address):
+    if run.status not in OPEN or not isinstance(journal, Address):
         return NOTHING
     with reading(journal) as db:
-        return next(_reasons(db, run), NOTHING)
+        if run.status == PAUSED and not is_answered(db, run.id):
+            return NOTHING
+        return next(_reasons(db, run, start), NOTHING)
+
+
+def lacks(journal: Address, order: Order, start: str = START) -> Waits:
+    """What no worker has that such runs need, whenever they are submitted.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
+    with reading(journal) as db:
+        return next(_missing(offers(db), order.labels, order.servers, start), NOTHING)
 
 
 def is_submitted(journal: Location, run: str) -> bool:
@@ -63,7 +83,7 @@ def is_submitted(journal: Location, run: str) -> bool:
         return db.execute("select 1 from queued where run=?", (run,)).fetchone() is not None
 
 
-def _reasons(db: Database, run: KnownRun) -> Iterator[Waits]:
+def _reasons(db: Database, run: KnownRun, start: str) -> Iterator[Waits]:
     row = db.execute(_ROW, (run.id,)).fetchone()
     if row is None:
         return
@@ -74,7 +94,7 @@ def _reasons(db: Database, run: KnownRun) -> Iterator[Waits]:
         at = datetime.now().astimezone() + timedelta(seconds=due_s)
         when = f"{at:%Y-%m-%d %H:%M:%S}"
         yield Waits("due", f"it is due at {when}, in {approximately(due_s)}")
-    yield from _missing(offered, labels, servers)
+    yield from _missing(offered, labels, servers, start)
     if is_new and is_held and max_runs is not None:
         (under_way,) = db.execute(_UNDER_WAY, (workflow,)).fetchone()
         if under_way >= max_runs:
@@ -88,16 +108,19 @@ def _reasons(db: Database, run: KnownRun) -> Iterator[Waits]:
         yield Waits("before", f"{number} before it; there are {have}")
 
 
-def _missing(offered: Counter[Offer], labels: list[str], servers: list[str]) -> Iterator[Waits]:
-    """What no worker has that the run needs."""
+def _missing(
+    offered: Counter[Offer], labels: Sequence[str], servers: Sequence[str], start: str
+) -> Iterator[Waits]:
+    """What no worker has that a run needs."""
+    command = " ".join([start, *(f"--label {shlex.quote(label)}" for label in labels)])
     if not offered:
-        yield Waits("no worker", 'no worker is connected: start one with "orchestrator worker"')
+        yield Waits("no worker", f"no worker is connected; start one: {command}")
     elif not any(offer.fits(labels, servers) for offer in offered):
         known = sorted({label for offer in offered for label in offer.labels})
         for label in _absent(labels, (offer.labels for offer in offered)):
             have = f"they have: {', '.join(known) or 'none'}"
-            start = f'start one with "orchestrator worker --label {shlex.quote(label)}"'
-            yield Waits("label", f"no worker has the label {quoted(label)} ({have}): {start}")
+            missing = f"no worker has the label {quoted(label)} ({have})"
+            yield Waits("label", f"{missing}; start one: {command}")
         known_down = {server: said for offer in offered for server, said in offer.down}
         for server in _absent(servers, (offer.up for offer in offered)):
             if server in known_down:

@@ -26,7 +26,7 @@ from orchestrator.engine.question import Question
 from orchestrator.engine.result import ItemResult, RunResult, TaskResult
 from orchestrator.journal import glance, history, live
 from orchestrator.journal.glance import SettledPart
-from orchestrator.journal.history import OPEN, QUEUED, RUNNING, KnownRun, reading
+from orchestrator.journal.history import OPEN, PAUSED, QUEUED, RUNNING, KnownRun, reading
 from orchestrator.journal.location import Address
 from orchestrator.workflow.model import Workflow
 
@@ -42,6 +42,10 @@ class Following:
         run: The id of the run.
         workflow: Its workflow.
         tell: Receives the events. What a call did between two looks is not among them.
+
+    Attributes:
+        questions: Those that were open at the last look.
+        is_answered: Whether the run was paused then, and has an answer with which it can go on.
     """
 
     def __init__(self, journal: Address, run: str, workflow: Workflow, tell: OnEvent) -> None:
@@ -51,6 +55,8 @@ class Following:
         self._loops: set[str] = set()
         self._settled: set[_Place] = set()
         self._asked: list[Question] = []
+        self.questions: list[Question] = []
+        self.is_answered = False
 
     def look(self) -> KnownRun:
         """How the run is; call it in a thread.
@@ -68,6 +74,10 @@ class Following:
         with reading(self._journal) as db:
             parts, self._moment = glance.settled(db, self._run, self._moment)
             asked = glance.questions(db, self._run) if known.status in (RUNNING, *OPEN) else []
+            self.is_answered = known.status == PAUSED and glance.is_answered(db, self._run)
+        if known.status == PAUSED:  # unless it goes on, in which case its answers count no more
+            known = history.find(self._journal, self._run)
+        self.questions = asked
         for part in parts:
             self._settle(part)
         for question in asked:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from orchestrator.documents.text import quoted
 from orchestrator.engine.result import TaskResult
 from orchestrator.errors import JournalError
 from orchestrator.journal.hiding import mask
-from orchestrator.journal.history import reading
+from orchestrator.journal.history import PART, reading
 from orchestrator.journal.location import Location
 from orchestrator.journal.records import Key, Record, Records
 from orchestrator.journal.store import Database
@@ -65,6 +66,19 @@ class KeptDocuments:
     records: Records
 
 
+def check_whole(run: str, origin: str | None, text: str) -> None:
+    """Refuse a part of a run, of which nothing is kept on its own.
+
+    Raises:
+        JournalError: It is one.
+    """
+    if text.startswith(f'{{"{PART}"'):
+        part = json.loads(text)[PART]
+        last = part["first"] + len(part["items"]) - 1
+        items = f"items {part['first']:,} to {last:,} of its task {quoted(part['task'])}"
+        raise JournalError(f"{run} is a part of run {origin} ({items}): name that run instead")
+
+
 def request_of(
     text: str, records: Callable[[], Records], restore: Restore = mask
 ) -> dict[str, Any]:
@@ -109,7 +123,9 @@ def kept_request(journal: Location, run: str, restore: Restore = mask) -> dict[s
         JournalError: The journal cannot be read.
     """
     with reading(journal) as db:
-        (text,) = db.execute("select request from run where id=?", (run,)).fetchone()
+        query = "select request, origin from run where id=?"
+        text, origin = db.execute(query, (run,)).fetchone()
+        check_whole(run, origin, text)
         added = partial(records_of, db, run, "and kind='added'", restore)
         return request_of(text, added, restore)
 
@@ -121,9 +137,9 @@ def documents_of(journal: Location, run: str, restore: Restore = mask) -> KeptDo
         JournalError: The journal cannot be read.
     """
     with reading(journal) as db:
-        request, result = db.execute(
-            "select request, result from run where id=?", (run,)
-        ).fetchone()
+        query = "select request, result, origin from run where id=?"
+        request, result, origin = db.execute(query, (run,)).fetchone()
+        check_whole(run, origin, request)
         records = records_of(db, run, restore=restore)
     asked = request_of(request, lambda: records, restore)
     settled = records.settled("", {})

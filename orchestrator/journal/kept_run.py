@@ -218,3 +218,9 @@ def _without_joined(result: RunResult) -> dict[str, Any]:
 def ask_to_end(journal: Location, run: str) -> None:
     """Ask the process that carries a run to end it."""
     store_of(journal).ask_to_end(run)
+
+
+def take_back(journal: Location, part: str, status: str) -> None:
+    """End a part of a run that has this status, and that no process carries any more."""
+    end = "update run set status='cancelled', epoch=epoch+1, ended=? where id=? and status=?"
+    store_of(journal).session().call(lambda db: db.execute(end, (time.time(), part, status)))

@@ -6,6 +6,7 @@ A row for each such run, in a database only. Workers hand out what these rows al
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from orchestrator.journal.store import Database
 from orchestrator.journal.writer import Lease, Writer
 
 MOST_PRIORITY = 1000
+MOST_YEARS = 100  # from now to when a run may begin: what is more is a slip
+YEAR_S = 365.25 * 86_400
 MAX_KEY = 500  # characters
 NEW = "insert into run values(?, ?, ?, ?, ?, ?, ?, ?, null, null, ?, null)"
 _INSERT = """insert into queued(run, workflow, key, priority, due, max_runs, labels, servers)
@@ -61,6 +64,10 @@ class Order:
             raise JournalError(f"expected a priority {expected}, got {self.priority}")
         if self.max_runs is not None and self.max_runs < 1:
             raise JournalError(f"expected max_runs of at least 1, got {self.max_runs}")
+        if not self.due < time.time() + MOST_YEARS * YEAR_S:
+            years = (self.due - time.time()) / YEAR_S
+            expected = f"expected a time to begin within {MOST_YEARS} years"
+            raise JournalError(f"{expected}, got one in {years:,.0f} years")
         if self.key is not None and not 0 < len(self.key) <= MAX_KEY:
             raise JournalError(f"expected a key of 1 to {MAX_KEY} characters, got {len(self.key)}")
 

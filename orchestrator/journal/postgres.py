@@ -35,7 +35,8 @@ _REASONS = (
     ("no password supplied", "it asks for a password; {password}"),
     ('database ".*" does not exist', "{said}; create it (createdb NAME), or name another one"),
     ("too many clients|remaining connection slots", "{said}; raise its max_connections"),
-    ("permission denied", "{said}; grant the user the right to create in the database"),
+    ("permission denied for database", "{said}; grant the user the right to create in it"),
+    ("permission denied|must be owner", "{said}; {owner}"),
     ("timeout expired", "no server has answered in time; {start}"),
     ("the database system is", "{said}; {restart}"),
     ("Connection refused|No such file|server running", "no server answers; {start}"),
@@ -45,6 +46,8 @@ _WORDS = {
     "password": "give it in the URL, in PGPASSWORD, or in ~/.pgpass",
     "start": "start it, or name another journal with --journal",
     "restart": "try again when it is up, or see its log; or name another journal with --journal",
+    "owner": f"the schema {SCHEMA} is there and another user's: connect as its OWNER, or have that "
+    "user or an administrator give you the same rights (grant OWNER to USER)",
 }
 # A server that says that it goes down or comes up is restarted: it is waited for as long as a run
 # under way waits.

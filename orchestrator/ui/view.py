@@ -22,7 +22,7 @@ from orchestrator.expressions.references import TASK_ID
 from orchestrator.journal import glance, history, live
 from orchestrator.journal.hiding import mask
 from orchestrator.journal.history import OPEN, RUNNING, KnownRun, reading
-from orchestrator.journal.kept import records_of, request_of
+from orchestrator.journal.kept import check_whole, records_of, request_of
 from orchestrator.journal.location import Location, store_of
 from orchestrator.journal.store import Database
 from orchestrator.workflow.model import Workflow
@@ -73,7 +73,9 @@ def _loaded(text: str) -> Asked:
 
 def asked_of(db: Database, run: str) -> Asked:
     """What a run that there is was asked for."""
-    (text,) = db.execute("select request from run where id=?", (run,)).fetchone()
+    query = "select request, origin from run where id=?"
+    text, origin = db.execute(query, (run,)).fetchone()
+    check_whole(run, origin, text)
     return _asked(db, run, text)
 
 

@@ -256,7 +256,7 @@ async def test_the_terminal_refuses_and_answers_for_all(monkeypatch: pytest.Monk
             said.append((task, value, all_items))
 
     with typed(monkeypatch, "all\n"):
-        asks = Terminal(sys.stdin, nullcontext, lambda: Answered())  # type: ignore[arg-type,return-value]
+        asks = Terminal(sys.stdin, nullcontext, lambda: Answered())
         assert await asks(question) is None
         Answered.questions = ()
         assert await asks(question) is None  # it was answered meanwhile

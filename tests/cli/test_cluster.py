@@ -89,6 +89,9 @@ def test_a_run_is_submitted_with_what_is_asked_of_the_queue(
     out, err = capsys.readouterr()
     assert out.strip() == run
     assert f'run {run} has the key "k" already: nothing new is submitted' in err
+    assert "the run waits: it is due at 2033-05-18" in err
+    assert main(["submit", flow, "--delay", "99999999d"]) == 2
+    assert "expected a time to begin within 100 years, got one in 273," in capsys.readouterr().err
     columns = "run, key, priority, max_runs, labels, due > 1999000000"
     assert ask(named, f"select {columns} from queued") == [(run, "k", -5, 2, '["a", "b"]', True)]
 
@@ -99,6 +102,8 @@ def test_a_run_is_submitted_with_what_is_asked_of_the_queue(
         (["--delay", "5x"], 'expected a time such as 30s, 10m, 12h or 7d, got "5x"'),
         (["--delay", "0s"], 'expected a time such as 30s, 10m, 12h or 7d, got "0s"'),
         (["--at", "25:00"], 'expected a time such as 2026-01-31T03:00 or 03:00, got "25:00"'),
+        (["--at", "2020-01-01"], 'expected a time to come, got "2020-01-01", which has passed'),
+        (["--database", ""], "got an empty text: is a variable of your shell unset?"),
         (["--needs", ""], "expected a label, got an empty one"),
         (["--priority", "high"], 'expected an integer, got "high"'),
         (["--at", "03:00", "--delay", "1h"], "not allowed with argument"),
@@ -118,6 +123,17 @@ def test_a_time_of_the_clock_is_the_next_one() -> None:
     assert 0 < at(f"{soon:%H:%M}") - now.timestamp() <= 120
     assert 0 < at(f"{past:%H:%M}") - now.timestamp() < 86_400
     assert delay("10m") >= now.timestamp() + 600
+
+
+def test_who_submits_is_told_how_to_start_a_worker(
+    named: Address, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flow = write({"id": "v", "value": 1})
+    assert main(["submit", flow, "--needs", "big one"]) == 0
+    out, err = capsys.readouterr()
+    start = "start one: orchestrator worker --label 'big one'"
+    assert f"orchestrator: the run waits: no worker is connected; {start}" in err
+    assert runs(named)[0].id == out.strip()
 
 
 def test_a_file_is_no_queue(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +17,11 @@ import pytest
 from mcp.server.mcpserver import MCPServer
 
 from orchestrator import JournalError, Orchestrator
-from orchestrator.cli import following, main
+from orchestrator.cli import asking, following, main
+from orchestrator.cli.asking import Terminal
 from orchestrator.errors import CarriedError
-from orchestrator.journal.history import runs
+from orchestrator.journal.glance import is_answered
+from orchestrator.journal.history import KnownRun, reading, runs
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Address
 from tests.conftest import Write
@@ -191,3 +194,71 @@ def test_what_only_a_run_of_this_process_can_have_is_refused(
     assert "--events and --on exclude each other" in err
     assert main(["run", flow, "--on", "runs.db"]) == 2
     assert "name one with --on postgresql://" in capsys.readouterr().err
+
+
+@contextmanager
+def working(database: Address) -> Iterator[None]:
+    """A thread carries all that comes, as workers do."""
+
+    def waits(run: KnownRun) -> bool:
+        with reading(database) as db:
+            return run.status == "queued" or (run.status == "paused" and is_answered(db, run.id))
+
+    async def work() -> None:
+        async with Orchestrator({}, journal=database) as engine:
+            while not Path("stop").exists():
+                for known in filter(waits, runs(database)):
+                    async with engine.resume(known.id) as run:
+                        await run.execute()
+                await anyio.sleep(0.01)
+
+    thread = threading.Thread(target=anyio.run, args=(work,))
+    thread.start()
+    try:
+        yield
+    finally:
+        Path("stop").touch()
+        thread.join()
+
+
+class Person:
+    """Types an answer as soon as it is asked for; None: nothing, for ever."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: dict[str, str | None]) -> None:
+        self.asked: list[str] = []
+        self._answers = answers
+        monkeypatch.setattr(following, "terminal", lambda: sys.stdin)
+        monkeypatch.setattr(Terminal, "_forget_typed", lambda _: None)
+        monkeypatch.setattr(asking, "_say", self._see)
+        monkeypatch.setattr(Terminal, "_line", self._line)
+
+    def _see(self, text: str, end: str = "") -> None:  # noqa: ARG002
+        if " asks: " in text:
+            self.asked.append(text.strip().partition(" asks")[0])
+
+    async def _line(self) -> str:
+        typed = self._answers[self.asked[-1]]
+        if typed is None:
+            await anyio.sleep_forever()
+        return str(typed)
+
+
+CITY = {"id": "city", "ask": {"message": "Which?", "schema": {"type": "string"}}}
+
+
+def test_a_person_is_asked_what_a_run_asks_that_a_worker_carries(
+    database: Address, write: Write, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    person = Person(monkeypatch, {"city": "Rome", "ok": "!", "more": ""})
+    ok = {"id": "ok", "ask": {"message": "?"}, "depends_on": ["city"]}
+    more = {"id": "more", "ask": {"message": "?"}, "depends_on": ["city"]}
+    with working(database):
+        assert main(["run", write(CITY, ok, more), "--on", database.url, "--json"]) == 3
+    out, err = capsys.readouterr()
+    assert sorted(person.asked) == ["city", "more", "ok"]
+    tasks = json.loads(out)["tasks"]
+    assert tasks["city"]["output"] == "Rome"
+    assert tasks["ok"]["error"]["kind"] == "refused"
+    assert tasks["more"]["status"] == "waiting"
+    assert "then a worker goes on with it" in err

@@ -215,3 +215,36 @@ def test_a_servers_file_that_is_wrong_hides_no_locks(
     assert main(["locks"]) == 0
     assert "no lock is held" in capsys.readouterr().err
     assert main(["locks", "--database", "mysql://x"]) == 2
+
+
+def test_without_the_database_the_locks_of_this_machine_are_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = Claim(Hold(f"{LOCK}gpu", number=1), 2, "r1", "render[3]")
+    held = anyio.run(Machine().grant, claim, lambda: None)
+    words = ["locks", "--database", "postgresql://nobody@127.0.0.1:9/none"]
+    assert main(words) == 1
+    out, err = capsys.readouterr()
+    assert "render[3]" in out
+    assert "orchestrator: the locks of all workers are unknown: the journal" in err
+    assert main([*words, "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert [lock["name"] for lock in document["locks"]] == ["gpu"]
+    assert "no server answers" in document["unknown"]["cluster"]
+    seen = command.Seen(None, document["locks"], "away")
+    assert command._table(seen).caption == "the locks of all workers are unknown now: away"
+    held.release()
+    kept: dict[tuple[str, ...], str]
+    kept = {("cluster", "x", "1", "r", "t"): "held", ("host", "y", "1", "r", "t"): "held"}
+    now = command._tell(command.Seen(None, [], "away"), kept, is_json=False)
+    assert now == {("cluster", "x", "1", "r", "t"): "held"}
+    assert capsys.readouterr().out.split()[0] == "y"
+
+    def watched(_: Any, tell: Any, **__: Any) -> int:
+        tell()
+        tell()
+        return 0
+
+    monkeypatch.setattr(command, "watch", watched)
+    assert main([*words, "--watch"]) == 0
+    assert capsys.readouterr().err.count("are unknown now") == 1

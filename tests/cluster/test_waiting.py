@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from orchestrator import Orchestrator, Order
 from orchestrator.cli import main
 from orchestrator.cluster.offers import Offer
-from orchestrator.cluster.waiting import Waits, why
-from orchestrator.journal import history
+from orchestrator.cluster.waiting import Waits, lacks, why
+from orchestrator.engine.question import Reply
+from orchestrator.journal import answers, history
+from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Address
 from orchestrator.journal.workers import WORKER
@@ -40,11 +43,12 @@ async def test_each_reason_is_told(database: Address, capsys: pytest.CaptureFixt
         gpu = await engine.queue(CALLS, None, Order(labels=("gpu",), priority=1))
         few = await engine.queue(FLOW, None, Order(max_runs=1))
         assert reason(late).startswith("it is due at 2096-10-02 ")
-        assert reason(plain) == 'no worker is connected: start one with "orchestrator worker"'
+        assert reason(plain) == "no worker is connected; start one: orchestrator worker"
+        assert why(database, history.find(database, gpu), "w").text.endswith(": w --label gpu")
         await journal.announce(f"{WORKER}1", Offer.of(2, ["cpu", "big"], []).to_dict())
         assert reason(gpu) == (
-            'no worker has the label "gpu" (they have: big, cpu): '
-            'start one with "orchestrator worker --label gpu"'
+            'no worker has the label "gpu" (they have: big, cpu); '
+            "start one: orchestrator worker --label gpu"
         )
         await journal.announce(f"{WORKER}2", Offer.of(1, ["gpu"], []).to_dict())
         assert reason(gpu) == (
@@ -71,6 +75,43 @@ async def test_each_reason_is_told(database: Address, capsys: pytest.CaptureFixt
         out, err = capsys.readouterr()
         assert '"waits": "no worker has all labels' in out
         assert "it waits: no worker has all labels" in err
+        assert main(["runs", "--json", "--journal", database.url]) == 0
+        reasons = {each["id"]: each.get("waits") for each in json.loads(capsys.readouterr().out)}
+        assert reasons[plain] is None
+        assert reasons[gpu].startswith("no worker has all labels")
+
+
+async def test_a_run_that_has_its_answers_waits_for_a_worker(
+    database: Address, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asks = {"name": "q", "tasks": [{"id": "a", "ask": {"message": "?"}}]}
+    words = ["show", "last", "--journal", database.url]
+    async with Orchestrator({}, journal=database) as engine:
+        own = await engine.run(asks)
+        assert why(database, history.find(database, own.run_id)) == Waits()
+        answers.answer(database, own.run_id, "a", lambda _: Reply(True), Hiding())
+        assert main(words) == 0
+        assert 'are answered: "orchestrator resume' in capsys.readouterr().err
+        run = await engine.queue(asks)
+        async with engine.resume(run) as again:
+            await again.execute()
+        answers.answer(database, run, "a", lambda _: Reply(True), Hiding())
+        assert main(words) == 0
+        start = f"orchestrator worker --database '{database}'"
+        assert f"it waits: no worker is connected; start one: {start}" in capsys.readouterr().err
+        async with Journal(database) as journal:
+            await journal.announce(f"{WORKER}1", Offer.of(2, [], []).to_dict())
+            assert main(words) == 0
+            assert "are answered: a worker goes on with it" in capsys.readouterr().err
+
+
+async def test_what_no_worker_has_is_known_before_anything_is_submitted(database: Address) -> None:
+    wants = Order(labels=("a b",), servers=("s",))
+    async with Journal(database) as journal:
+        said = lacks(database, wants).text
+        assert said == "no worker is connected; start one: orchestrator worker --label 'a b'"
+        await journal.announce(f"{WORKER}1", Offer.of(2, ["a b"], ["s"]).to_dict())
+        assert lacks(database, wants) == Waits()
 
 
 async def test_a_run_that_was_not_submitted_to_workers_waits_for_none(
