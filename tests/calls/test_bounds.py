@@ -119,7 +119,7 @@ BOUNDS = {
     ("signals", "Ending.during", "async with self._orchestrator"): CLOSING,
     ("following", "_Submitted.run", "async with self.orchestrator"): CLOSING,
     ("following", "_Submitted._end", "async with self.orchestrator"): CLOSING,
-    ("following", "_Submitted.run", "self.woken.wait"): "LOOK_S",
+    ("following", "_Submitted._followed", "self.woken.wait"): "LOOK_S",
     ("owner", "_Owner.start", "self._open.wait"): "the owner, which only makes a task group",
     ("owner", "_Owner._own", "async with self._held"): "none of its own: it waits to be closed",
     ("owner", "_Owner._own", "self._end.wait"): "the user, who closes it",
