@@ -59,13 +59,15 @@ async def test_each_is_asked_once_and_is_open_until_the_run_has_the_answer(
     desk = Desk(monkeypatch, "Rome", "")
     other = Question("other", None, "ask", "?", None)
     async with anyio.create_task_group() as group:
-        desk.questions.see([CITY, other], group)
+        desk.questions.see([CITY], group)
         while desk.questions._asked:
             await anyio.sleep(0.001)
-        desk.questions.see([CITY, other], group)  # read before the answer was kept
+        desk.questions.see([CITY], group)  # read before the answer was kept
         assert desk.questions.is_busy
         assert not desk.questions._asked
         desk.questions.see([other], group)
+        while desk.questions._asked:
+            await anyio.sleep(0.001)
         assert not desk.questions.is_busy  # it was left for later
     assert desk.kept == [("city", None, Reply("Rome"), False)]
 
