@@ -195,7 +195,7 @@ class Cluster:
 
     def pace_s(self) -> float:
         """How long a worker pauses between two questions."""
-        return pace_of(self.scene.workers, waits=bool(self.queue))
+        return pace_of(self.scene.workers, waits=bool(self.queue), recent=True)
 
 
 class _Carrier:

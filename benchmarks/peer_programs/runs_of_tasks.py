@@ -14,7 +14,7 @@ from collections.abc import Callable
 WIDTH, LAYERS = 10, 5
 TASKS = WIDTH * LAYERS
 AT_ONCE, PROCESSES = 4, 2
-POLL_S = 0.05  # where runs are asked for, as often as our workers do
+POLL_S = 0.02  # where runs are asked for, as often as our workers do
 LIMIT_S = 600.0
 
 

@@ -25,11 +25,12 @@ CARRY = "orchestrator_carry"
 # Workers take only what workers of the same version have put: pinned, since what they put is but
 # the id of a run.
 VERSION = "1"
-# How often each worker asks the queue for a run: seldom while there is none, and often while runs
-# wait, since a worker whose run has ended asks only then. Many workers ask less often each, and a
-# run is still taken as soon.
-IDLE_S, BUSY_S = 0.25, 0.05
-IDLE_A_SECOND, BUSY_A_SECOND = 100, 1000
+# How often each worker asks the queue for a run: often while runs wait, since a worker whose run
+# has ended asks only then, and seldom while there has been none for a while; it takes DBOS some
+# twenty questions to become as fast again. Many workers ask less often each, and a run is still
+# taken as soon.
+BUSY_S, RECENT_S, IDLE_S = 0.02, 0.05, 0.25
+BUSY_A_SECOND, RECENT_A_SECOND, IDLE_A_SECOND = 1000, 200, 100
 MOST_S = 2.0
 NOTES_S = 0.25  # between two looks of DBOS for notes of runs, which have none
 # Who is frozen as it takes a run does not keep others from it for long.
@@ -41,7 +42,8 @@ _CONNECTIONS = 4  # that are kept
 # The queue hands out low numbers first.
 _LAST = 2 * MOST_PRIORITY
 _PACES = """select q.name, polling_interval_sec, exists(
-select from dbos.workflow_status where queue_name=q.name and status='ENQUEUED')
+select from dbos.workflow_status where queue_name=q.name and status='ENQUEUED'),
+(select coalesce(max(started) > now_s() - 60, false) from run)
 from dbos.queues as q where q.name = any(?::text[])"""
 _TAKEN = """select workflow_uuid, executor_id from dbos.workflow_status as w
 join run on id=workflow_uuid where w.status='PENDING' and name=? and executor_id <> all(?::text[])
@@ -160,8 +162,8 @@ class DbosDispatch:
 
     def pace(self, db: Database, queues: list[str], workers: int, /) -> None:
         """See `Dispatch`."""
-        for queue, now_s, waits in db.execute(_PACES, (queues,)).fetchall():
-            if now_s != (pace_s := pace_of(workers, waits=waits)):
+        for queue, now_s, waits, recent in db.execute(_PACES, (queues,)).fetchall():
+            if now_s != (pace_s := pace_of(workers, waits=waits, recent=recent)):
                 with self._asked() as client:
                     if (found := client.retrieve_queue(queue)) is not None:
                         found.set_polling_interval_sec(pace_s)
@@ -220,7 +222,14 @@ class DbosDispatch:
             raise JournalError(f"the queues cannot be used: {type(error).__name__}") from None
 
 
-def pace_of(workers: int, *, waits: bool) -> float:
-    """How long each of so many workers pauses between two questions to the queue, seconds."""
-    least_s, a_second = (BUSY_S, BUSY_A_SECOND) if waits else (IDLE_S, IDLE_A_SECOND)
+def pace_of(workers: int, *, waits: bool, recent: bool) -> float:
+    """How long each of so many workers pauses between two questions to the queue, seconds.
+
+    `waits` says whether a run waits, and `recent` whether one has begun in the last minute.
+    """
+    least_s, a_second = IDLE_S, IDLE_A_SECOND
+    if waits:
+        least_s, a_second = BUSY_S, BUSY_A_SECOND
+    elif recent:
+        least_s, a_second = RECENT_S, RECENT_A_SECOND
     return min(MOST_S, max(least_s, workers / a_second))

@@ -10,7 +10,15 @@ import pytest
 from dbos import DBOS
 
 from orchestrator import JournalError
-from orchestrator.cluster.dispatch import ASIDE, BUSY_S, IDLE_S, DbosDispatch, HandedOver, pace_of
+from orchestrator.cluster.dispatch import (
+    ASIDE,
+    BUSY_S,
+    IDLE_S,
+    RECENT_S,
+    DbosDispatch,
+    HandedOver,
+    pace_of,
+)
 from orchestrator.cluster.offers import QUEUE
 from orchestrator.journal.history import reading
 from orchestrator.journal.journal import Journal
@@ -133,6 +141,10 @@ def test_what_waits_goes_by_priority_and_makes_workers_ask_more_often(
         until(lambda: len(carried) == 5)
         queue.pace(db, [HERE], 1)
         assert pace_s() == IDLE_S
+        ask(database, f"{KEPT}('recent')) as run(id)")
+        ask(database, "update run set started=now_s()")
+        queue.pace(db, [HERE], 1)
+        assert pace_s() == RECENT_S
     assert carried == ["first", "urgent", "plain", "elsewhere", "last"]
 
 
@@ -142,8 +154,12 @@ async def make_journal(database: Address) -> None:
 
 
 def test_many_workers_ask_less_often_each() -> None:
-    paces = [(pace_of(n, waits=True), pace_of(n, waits=False)) for n in (1, 100, 1000, 10_000)]
-    assert paces == [(0.05, 0.25), (0.1, 1.0), (1.0, 2.0), (2.0, 2.0)]
+    kinds = ((True, True), (False, True), (False, False))
+    paces = [
+        tuple(pace_of(n, waits=waits, recent=recent) for waits, recent in kinds)
+        for n in (1, 100, 1000, 10_000)
+    ]
+    assert paces == [(0.02, 0.05, 0.25), (0.1, 0.5, 1.0), (1.0, 2.0, 2.0), (2.0, 2.0, 2.0)]
 
 
 def test_a_run_that_is_put_aside_is_taken_by_nobody(queue: DbosDispatch, database: Address) -> None:
