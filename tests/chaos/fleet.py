@@ -76,14 +76,18 @@ class Fleet:
         home: A directory, with a servers.toml.
         size: How many workers there are at a time.
         at_once: How many runs each carries at once.
+        least: With fewer than these, new ones begin.
 
     Attributes:
         members: Those that are not known to have ended.
         codes: How others have ended.
     """
 
-    def __init__(self, server: Server, home: Path, size: int, at_once: int) -> None:
+    def __init__(
+        self, server: Server, home: Path, size: int, at_once: int, least: int | None = None
+    ) -> None:
         self._server, self._home, self._size, self._at_once = server, home, size, at_once
+        self._least = size if least is None else least
         self.members: list[Member] = []
         self.codes: list[int] = []
         self._began = 0
@@ -110,7 +114,8 @@ class Fleet:
             self.members.remove(member)
             self.codes.append(member.process.wait())
             member.way.__exit__()
-        new = [self._begin() for _ in range(self._size - len(self.members))]
+        missing = self._size - len(self.members) if len(self.members) < self._least else 0
+        new = [self._begin() for _ in range(missing)]
         self.members += new
         for member in new:
             member.name = until(partial(_said, member), f"a worker, {member.log}")

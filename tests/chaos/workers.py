@@ -28,7 +28,9 @@ from tests.postgres import Server, server
 
 STRIKES = 100
 QUICK_STRIKES = 3
-WORKERS, AT_ONCE, RUNS = 4, 6, 8
+RUNS = 8
+WORKERS = 4, 6, 4  # how many, with how many runs at once, and how few of them are too few
+QUICK_WORKERS = 3, 6, 1
 SHOWN_FAULTS = 20
 KINDS = {
     "kill": "kill -9",
@@ -209,7 +211,9 @@ HITS: Mapping[str, Callable[[Siege, Member], None]] = {
 
 
 @contextmanager
-def siege(postgres: Server, home: Path, seed: int, ms: int) -> Iterator[Siege]:
+def siege(
+    postgres: Server, home: Path, seed: int, ms: int, *, is_quick: bool = False
+) -> Iterator[Siege]:
     """Workers, and what submits runs to them."""
     ledger, flow = home / "ledger", workflow(ms)
     words = json.dumps(["-m", "tests.chaos.ledger", str(ledger)])
@@ -226,7 +230,7 @@ def siege(postgres: Server, home: Path, seed: int, ms: int) -> Iterator[Siege]:
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(engine),
-        Fleet(postgres, home, WORKERS, AT_ONCE) as fleet,
+        Fleet(postgres, home, *(QUICK_WORKERS if is_quick else WORKERS)) as fleet,
     ):
         yield Siege(fleet, ledger, submit(portal), random.Random(seed))
 
@@ -256,7 +260,7 @@ def run(kinds: Sequence[str], seed: int, ms: int = 150) -> Siege:
     """Hit a worker in each of these ways, one after the other, and see what comes of it."""
     with server() as postgres, tempfile.TemporaryDirectory() as home:
         assert postgres is not None, "PostgreSQL is not installed"
-        with siege(postgres, Path(home), seed, ms) as besieged:
+        with siege(postgres, Path(home), seed, ms, is_quick=kinds == QUICK) as besieged:
             for number, kind in enumerate(kinds):
                 strike = besieged.strike(kind)
                 took = max(strike.after_s.values(), default=0.0)
