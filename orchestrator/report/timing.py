@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from copy import copy
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +18,7 @@ from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import TaskPlan
 
 NOTHING: Mapping[str, float] = MappingProxyType({})
+Times = Mapping[str, float]  # by task, seconds
 Starts = tuple[int, float]  # how many may start in how many seconds
 
 
@@ -44,6 +46,7 @@ class Timing:
         }
         self.unbounded = {name for name, count in calls.items() if count.most is None}
         self._workflow, self._run_slots = workflow, workflow.max_concurrency
+        self._pace_s: Times = NOTHING
         self._limits: dict[str, dict[tuple[str, ...], int]] = {}
         resources = locking_of(servers).resources
         self._rates: dict[str, list[tuple[str, Starts]]] = {}
@@ -54,11 +57,24 @@ class Timing:
             if self._run_slots:
                 self._limits[name]["run",] = self._run_slots
 
+    def measured(self, call_s: Times, pace_s: Times) -> Timing:
+        """The same with what was measured in the run itself.
+
+        Args:
+            call_s: What one call of a task took.
+            pace_s: How long after one call of a task the next one ended, wherever they are made.
+        """
+        found = copy(self)
+        found.call_s, found._pace_s = {**self.call_s, **call_s}, pace_s
+        return found
+
     def task_s(self, left: Mapping[str, float] | None = None) -> dict[str, float]:
         """The time of each task, seconds; `left`: how many calls it still makes, if not all."""
         return {name: self._task_s(name, number) for name, number in self._numbers(left)}
 
     def _task_s(self, name: str, number: float) -> float:
+        if (pace_s := self._pace_s.get(name)) is not None:
+            return pace_s * number
         width = min(self._limits[name].values(), default=number)
         return self.call_s[name] * (math.ceil(number / max(width, 1)) if number > 1 else number)
 
@@ -71,7 +87,8 @@ class Timing:
         busy_s: dict[tuple[str, ...], float] = defaultdict(float)
         starts: dict[tuple[str, Starts], float] = defaultdict(float)
         for name, number in self._numbers(left):
-            for limit, slots in self._limits[name].items():
+            # A pace tells what came of all limits, those of other processes too.
+            for limit, slots in () if name in self._pace_s else self._limits[name].items():
                 busy_s[limit] += self.call_s[name] * number / slots
             for rate in self._rates[name]:
                 starts[rate] += number

@@ -92,6 +92,44 @@ def test_what_is_left_is_the_least_where_a_loop_may_be_of_any_length() -> None:
     assert TimeLeft(lambda: None).words == ""
 
 
+def test_items_that_workers_share_tell_themselves_how_long_the_others_take() -> None:
+    """3,000 items of 5 ms, of which other runs say 7 s: the workers settle 160 of them a second."""
+    now = 0.0
+    each = {"id": "each", "tool": "fake:each", "for_each": "$INPUT.of", "spread": True}
+    plan = workflow(each, "b: each", inputs={"of": {"type": "array"}})
+    expected = timing(plan, {}, {"of": [1] * 3000}, {"each": 7.0, "b": 2.0})
+    assert expected is not None
+    left = TimeLeft(lambda: expected, clock=lambda: now)
+    left._schedule = "dataflow"
+    left.on_event(ItemsStarted(0, "each", 3000))
+    left.look(expected)
+    assert left.words == "about 35 min"  # nothing has settled yet
+    settled = iter(range(3000))
+
+    def settle(number: int) -> None:
+        for _, item in zip(range(number), settled, strict=False):
+            result = ItemResult(item, Success(1), attempts=1, duration_ms=5.0, started_ms=0.0)
+            left.on_event(ItemSettled(0, "each", item, result))
+
+    left.on_event(ItemsStarted(0, "each", 3000))
+    settle(160)
+    left.look(expected)
+    assert left.seconds == pytest.approx(2840 * 0.005 / 10 + 2)  # ten at a time, as far as known
+    for second in range(1, 11):
+        now = float(second)
+        settle(160)
+        left.look(expected)
+        assert left.seconds == pytest.approx((3000 - 160 * (second + 1)) / 160 + 2)
+    now = 11.0
+    settle(0)  # one look without news changes little
+    left.look(expected)
+    assert left.seconds == pytest.approx(1240 / 160 + 2, rel=0.2)
+    settle(1240)
+    left.on_event(TaskSettled(0, "each", TaskResult("each", Success(1), 0)))
+    left.look(expected)
+    assert left.seconds == 2.0
+
+
 @pytest.mark.parametrize("is_known", [True, False])
 def test_the_journal_is_read_in_a_thread_after_a_while(
     is_known: bool, monkeypatch: pytest.MonkeyPatch
