@@ -149,7 +149,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--journal": {
         "type": place,
         "metavar": "FILE|URL",
-        "help": "keep the run in this file, or in the PostgreSQL database of this URL (default: "
+        "help": "where runs are kept: this file, or the PostgreSQL database of this URL (default: "
         "$ORCHESTRATOR_JOURNAL, else that of servers.toml, else runs.db in the directory of your "
         "user for such files)",
     },

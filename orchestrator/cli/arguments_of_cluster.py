@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.cli.parser import at, count, delay, flag, integer, label, positive
+from orchestrator.cli.parser import at, count, delay, flag, integer, label, place, positive
 
 _DUE: dict[str, Any] = {"dest": "due", "default": 0.0, "metavar": "TIME"}
+_DATABASE: dict[str, Any] = {
+    "type": place,
+    "metavar": "URL",
+    "help": "the PostgreSQL database with the queue, postgresql://USER@HOST/DATABASE (default: "
+    "$ORCHESTRATOR_JOURNAL, else that of servers.toml)",
+}
 ORDERS: dict[str, dict[str, Any]] = {
     "--key": {
         "metavar": "KEY",
@@ -47,6 +53,7 @@ OF_CLUSTER: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "--json",
         {
             **ORDERS,
+            "--journal": _DATABASE,
             "--wait": flag("wait until it has ended, and print its output"),
             "--json": flag("with --wait: print the result document"),
         },
@@ -59,6 +66,11 @@ OF_CLUSTER: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "--no-pool --env-file --no-lock --input --inputs --schedule --max-concurrency --journal",
         {
             **ORDERS,
+            "--journal": _DATABASE,
+            "--schedule": {
+                "choices": ["generations", "dataflow"],
+                "help": "when the tasks of a run start: overrides that of the workflow",
+            },
             "--cron": {
                 "required": True,
                 "metavar": "EXPR",
@@ -78,6 +90,7 @@ OF_CLUSTER: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "With when each is next, its last run, and how many times passed without a worker.",
         "--remove --servers --env-file --journal --json",
         {
+            "--journal": _DATABASE,
             "--remove": {"metavar": "NAME", "help": "remove this one; its runs stay"},
             "--json": flag("print the schedules as JSON"),
         },
@@ -88,6 +101,7 @@ OF_CLUSTER: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
         "under way, and hands over the runs; a second one cancels these calls.",
         "--servers --no-pool --env-file --no-lock --at-once --label --drain-s --unknown --journal",
         {
+            "--journal": _DATABASE,
             "--label": {
                 "dest": "labels",
                 "action": "append",

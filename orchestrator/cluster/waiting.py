@@ -105,7 +105,7 @@ def _reasons(db: Database, run: KnownRun, start: str) -> Iterator[Waits]:
         number = f"{_MOST:,} runs or more" if before == _MOST else counted(before, "run")
         at_once = sum(offer.at_once * workers for offer, workers in offered.items())
         have = f"{counted(offered.total(), 'worker')} with room for {at_once:,} at once"
-        yield Waits("before", f"{number} before it; there are {have}")
+        yield Waits("before", f"{number} before it, for {have}")
 
 
 def _missing(

@@ -61,7 +61,7 @@ async def test_each_reason_is_told(database: Address, capsys: pytest.CaptureFixt
         ask(database, f"update run set status='running' where id='{gpu}'")
         assert reason(gpu).startswith("no worker has all")
         ask(database, f"update run set status='queued' where id='{gpu}'")
-        assert reason(plain) == "1 run before it; there are 3 workers with room for 4 at once"
+        assert reason(plain) == "1 run before it, for 3 workers with room for 4 at once"
         ask(database, f"update run set status='running' where id='{plain}'")
         assert reason(plain) == ""
         assert reason(few) == (
