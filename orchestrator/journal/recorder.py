@@ -257,7 +257,7 @@ class RunRecorder(Recorder):
         key = Key.of(f"intent {call.turn}", call, number)
         self._unknown_calls.pop(key, None)
         self._note(key, None)
-        await self._writer.flush()
+        await self._writer.flush(self._lease)
         if self.error is not None:
             message = f"{call.target} was not called, as nothing can be kept of it: {self.error}"
             raise CallError("internal", message, retryable=False)

@@ -28,6 +28,8 @@ MAX_BATCH = 1_000
 # Between commits another process gets its turn: without it one that writes all the time starves the
 # others.
 PAUSE_S = 0.002
+# A process that stood still for less than this is taken for gone by nobody.
+STOOD_STILL_S, LOOK_S = 5.5, 0.05
 
 Values = Callable[[], tuple[object, ...]]
 OnCommit = Callable[[float], None]
@@ -100,11 +102,19 @@ class Writer:
         """Have something written soon. It never raises; see `error` and `Lease.error`."""
         self._queue.put(Write(lease, statement, values))
 
-    async def flush(self) -> None:
-        """Wait until all that was put so far is durable, or can never be; see `error`."""
+    async def flush(self, lease: Lease | None = None) -> None:
+        """Wait until all that was put so far is durable, or can never be; see `error`.
+
+        A process that stood still meanwhile may be late: with the lease of a run that it carries,
+        it waits until `Lease.error` would say so.
+        """
         waiter = _Waiter()
         self._queue.put(waiter)
         await waiter.done.wait()
+        while lease is not None and not (self.error or lease.error):
+            if self.session.is_current(STOOD_STILL_S):
+                return
+            await anyio.sleep(LOOK_S)
 
     def close(self) -> None:
         """Write what was put so far, and close the journal."""

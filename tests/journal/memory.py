@@ -58,7 +58,7 @@ class Memory:
             self.has_ended = True
             raise Crash
 
-    async def flush(self) -> None:
+    async def flush(self, lease: Lease | None = None) -> None:  # noqa: ARG002
         if self.has_ended:
             raise Crash
         await anyio.lowlevel.checkpoint()

@@ -260,6 +260,29 @@ async def test_a_process_that_was_frozen_before_its_first_beat_learns_that_it_is
         assert not kept.holds(1.0)
 
 
+async def test_a_process_that_stood_still_after_a_commit_waits_until_it_knows_whose_its_run_is(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PostgresSession, "beat_s", 0.01)
+    async with Journal(database) as frozen:
+        kept = await begun(frozen)
+        session = kept._writer.session
+        assert isinstance(session, PostgresSession)
+        looks: list[str] = []
+
+        def is_current(within_s: float) -> bool:
+            if not looks:  # between the commit and this moment, another process took over
+                ask(database, "update carrier set process=1")
+                session._beaten -= 60
+            looks.append(str(kept.lease.error))
+            return PostgresSession.is_current(session, within_s)
+
+        monkeypatch.setattr(session, "is_current", is_current)
+        await kept._writer.flush(kept.lease)
+        assert looks[0] == "None"
+        assert "another process carries run r now" in str(kept.lease.error)
+
+
 async def test_the_run_of_a_killed_process_is_interrupted_at_once(database: Address) -> None:
     async with Journal(database) as journal:
         kept = await begun(journal)
