@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from orchestrator.cluster.offers import Offer, offers
-from orchestrator.documents.text import approximately, counted, quoted
+from orchestrator.documents.encode import to_json
+from orchestrator.documents.text import approximately, counted, cut, quoted
 from orchestrator.journal.glance import is_answered
+from orchestrator.journal.hiding import Hiding, mask
 from orchestrator.journal.history import OPEN, PAUSED, QUEUED, KnownRun, reading
 from orchestrator.journal.location import Address, Location
 from orchestrator.journal.orders import Order
+from orchestrator.journal.records import NO_ITEM, WRITE
 from orchestrator.journal.store import Database
 
 _MOST = 1000  # are counted
@@ -24,6 +29,9 @@ where not q.begun and r.status='queued' and (q.priority > ? or q.priority = ? an
 limit ?::integer) as before"""
 _UNDER_WAY = """select count(*) from queued as q join run as r on r.id=q.run where q.workflow=?
 and (r.status='running' or r.status='queued' and q.queue is not null)"""
+_MAX_REASON = 500  # characters
+_ASIDE = """select payload from record where run=? and kind='aside'
+and moment = (select max(moment) from record where run=?)"""
 
 
 class Waits(NamedTuple):
@@ -71,6 +79,12 @@ def lacks(journal: Address, order: Order, start: str = START) -> Waits:
         return next(_missing(offers(db), order.labels, order.servers, start), NOTHING)
 
 
+def note(db: Database, run: str, reason: str, hiding: Hiding) -> None:
+    """Keep why a worker could not carry a run."""
+    text = hiding.hide(to_json({"why": cut(reason, _MAX_REASON)}))
+    db.execute(WRITE, (run, "aside", "", NO_ITEM, False, 0, time.time(), text))
+
+
 def is_submitted(journal: Location, run: str) -> bool:
     """Whether workers go on with a run by themselves.
 
@@ -95,6 +109,9 @@ def _reasons(db: Database, run: KnownRun, start: str) -> Iterator[Waits]:
         when = f"{at:%Y-%m-%d %H:%M:%S}"
         yield Waits("due", f"it is due at {when}, in {approximately(due_s)}")
     yield from _missing(offered, labels, servers, start)
+    if not is_new and (last := db.execute(_ASIDE, (run.id, run.id)).fetchone()):
+        reason = json.loads(mask(last[0]))["why"]
+        yield Waits("aside", f"no worker could carry it so far, each tries every minute: {reason}")
     if is_new and is_held and max_runs is not None:
         (under_way,) = db.execute(_UNDER_WAY, (workflow,)).fetchone()
         if under_way >= max_runs:

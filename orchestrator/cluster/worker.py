@@ -12,13 +12,12 @@ from anyio import from_thread, to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
 from orchestrator.client import Orchestrator
-from orchestrator.cluster import memory
+from orchestrator.cluster import memory, waiting
 from orchestrator.cluster.carried import Carried, ElsewhereError, Left
 from orchestrator.cluster.dispatch import ASIDE, Dispatch, HandedOver
 from orchestrator.cluster.lookout import GRACE_S, Lookout
 from orchestrator.cluster.offers import Offer
 from orchestrator.cluster.outages import Outages
-from orchestrator.documents.text import cut
 from orchestrator.engine.drain import Drain
 from orchestrator.engine.run import Run
 from orchestrator.errors import CarriedError, JournalError, OrchestratorError, ServerStartError
@@ -274,18 +273,21 @@ class Worker:
             await to_thread.run_sync(self._outages.leaves, run, failed, list(failed))
             return Left.ELSEWHERE
         self._cannot[run] = time.monotonic() + AGAIN_S
-        is_known = isinstance(error, OrchestratorError)
-        why = str(error) if is_known else f"{type(error).__name__}: {error}".rstrip(": ")
-        if not is_known:  # it may fail at all of them
-            await to_thread.run_sync(self._note_failure, run, why)
+        await to_thread.run_sync(self._note_failure, run, error)
         if run not in self._told:
             self._told.add(run)
+            is_known = isinstance(error, OrchestratorError)
+            why = str(error) if is_known else f"{type(error).__name__}: {error}".rstrip(": ")
             self._tell(f"run {run} cannot be carried here, and is left to other workers: {why}")
         return Left.ASIDE
 
-    def _note_failure(self, run: str, why: str) -> None:
+    def _note_failure(self, run: str, error: Exception) -> None:
+        """Keep why a run cannot be carried here; what is no fault of it may be one of its doing."""
         with suppress(JournalError), history.reading(self._journal.location) as db:
-            losses.note(db, run, f"worker {self.name} ({cut(why, 200)})")
+            if isinstance(error, OrchestratorError):
+                waiting.note(db, run, str(error), self._engine.hiding)
+            else:
+                losses.note(db, run, f"worker {self.name} ({type(error).__name__})")
 
     def _known(self, run: str) -> str:
         """The status of a run in the journal; "" if that cannot be read."""

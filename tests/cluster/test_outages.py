@@ -117,6 +117,18 @@ async def test_a_run_waits_for_a_server_that_is_required_and_says_so(
         assert await queue.hand_out(run) == "success"
 
 
+async def test_a_run_that_no_worker_can_carry_says_why(database: Address, gate: Gate) -> None:
+    run = await submitted(database, gate.flow(), gate.servers)
+    async with working_on(database, {"s": MCPServer("s")}) as (queue, _, _):
+        assert await queue.hand_out(run) == ""
+        text = why(database, find(database, run)).text
+        assert text.startswith("no worker could carry it so far, each tries every minute: w: ")
+        assert "unknown tool" in text
+    async with working_on(database, gate.servers, queue):
+        assert await queue.hand_out(run) == "success"
+    assert why(database, find(database, run)).text == ""
+
+
 async def test_a_run_that_goes_on_needs_no_server_of_what_has_settled(
     database: Address, gate: Gate
 ) -> None:
