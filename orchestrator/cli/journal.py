@@ -99,18 +99,8 @@ def show(options: argparse.Namespace) -> int:
         return 0
     waits = why(path, run, worker_command(options)).text
     if kept.result is None:
-        document: dict[str, Any] = {"run_id": run.id, "workflow": run.workflow}
-        document |= {"status": run.status, "tasks": tasks}
         asked = kept.records.questions()
-        document["questions"] = [each.to_dict() for each in asked]
-        document |= {"waits": waits} if waits else {}
-        document |= {"items_settled": kept.records.items_under_way()}
-        if carried := parts(path, run.id):
-            document["parts"] = {each.id: each.status for each in carried}
-        if lost := kept.records.lost():
-            document["lost"] = lost
-            complain(f"processes that failed while they carried it: {', '.join(lost)}")
-        write_json(document)
+        write_json(_so_far(named, asked, waits))
         _tell_how(named, asked, waits)
         return 0
     document = kept.result | {"tasks": tasks} | ({"waits": waits} if waits else {})
@@ -123,6 +113,23 @@ def show(options: argparse.Namespace) -> int:
     print_result(named.result, named.workflow)
     _tell_how(named, kept.records.questions(), waits)
     return 0
+
+
+def _so_far(named: NamedRun, asked: list[Question], waits: str) -> dict[str, Any]:
+    """What there is of a run that has not ended."""
+    run, records = named.run, named.kept.records
+    tasks = {task: result.to_dict() for task, result in named.tasks.items()}
+    about = {"run_id": run.id, "workflow": run.workflow, "status": run.status}
+    document: dict[str, Any] = about | {"tasks": tasks}
+    document["questions"] = [each.to_dict() for each in asked]
+    document |= {"waits": waits} if waits else {}
+    document |= {"items_settled": records.items_under_way()}
+    if carried := parts(named.journal, run.id):
+        document["parts"] = {each.id: each.status for each in carried}
+    if lost := records.lost():
+        document["lost"] = lost
+        complain(f"processes that failed while they carried it: {', '.join(lost)}")
+    return document
 
 
 def _tell_how(named: NamedRun, asked: list[Question], waits: str = "") -> None:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
+from anyio import to_thread
+
 from orchestrator.cluster.offers import Offer, offers
 from orchestrator.cluster.release import alone, needs_of
 from orchestrator.documents.encode import to_json
@@ -26,8 +28,6 @@ _OFFER = "update carrier set live=? where run=?"
 
 class Outages:
     """What a worker offers, without the servers that have not started lately.
-
-    Its methods ask the database, and belong into a thread.
 
     Args:
         location: The journal.
@@ -61,15 +61,17 @@ class Outages:
             self._announce(db, {each: why for each, why in self.offer.down if each in left})
             self._ends = left
 
-    def hold_back(self, run: str) -> bool:
+    async def hold_back(self, run: str) -> bool:
         """Whether a run needs what is down now. Raises `JournalError`."""
-        if not self.offer.down:
-            return False
-        with reading(self._location) as db:
-            labels, servers = needs_of(db, run)
-        return not self.offer.fits(labels, servers)
+        return await to_thread.run_sync(self._lacks, run)
 
-    def leaves(self, run: str, failed: Mapping[str, str], required: Collection[str] = ()) -> bool:
+    def _lacks(self, run: str) -> bool:
+        with reading(self._location) as db:
+            return not self.offer.fits(*needs_of(db, run))
+
+    async def leave(
+        self, run: str, failed: Mapping[str, str], required: Collection[str] = ()
+    ) -> bool:
         """Note that servers have not started; whether the run is left to others.
 
         Args:
@@ -80,22 +82,24 @@ class Outages:
         Raises:
             JournalError: The database is lost, maybe only for a moment.
         """
-        if not failed:
-            return False
-        with reading(self._location) as db, alone(db):
-            needs = needs_of(db, run)
-            is_elsewhere = any(each.fits(*needs) for each in offers(db, but=self.worker))
-            down = {each: cut(why, _MAX_REASON) for each, why in failed.items()}
-            if not is_elsewhere:
-                down = {server: down[server] for server in required}
-            if down:
-                self._ends |= dict.fromkeys(down, time.monotonic() + OUTAGE_S)
-                self._announce(db, dict(self.offer.down) | down)
+        whys = {each: cut(why, _MAX_REASON) for each, why in failed.items()}
+        down = await to_thread.run_sync(self._note, run, whys, required)
         for server, why in failed.items():
             if (said := (server, server in down)) not in self._told:
                 self._told.add(said)
                 self._tell(_said(server, why, is_left=server in down))
         return bool(down)
+
+    def _note(self, run: str, failed: dict[str, str], required: Collection[str]) -> dict[str, str]:
+        """Offer those no more that others offer, or that are required; which they are."""
+        with reading(self._location) as db, alone(db):
+            needs = needs_of(db, run)
+            is_elsewhere = any(each.fits(*needs) for each in offers(db, but=self.worker))
+            down = failed if is_elsewhere else {server: failed[server] for server in required}
+            if down:
+                self._ends |= dict.fromkeys(down, time.monotonic() + OUTAGE_S)
+                self._announce(db, dict(self.offer.down) | down)
+        return down
 
     def forget(self, servers: Collection[str]) -> None:
         """These have started: the next outage of one is news."""

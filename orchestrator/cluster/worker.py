@@ -224,7 +224,7 @@ class Worker:
             return None
         run = carried.id
         try:
-            if await to_thread.run_sync(self._outages.hold_back, run):
+            if self.offer.down and await self._outages.hold_back(run):
                 return Left.ELSEWHERE
             async with self._resumed(carried) as carried.run:
                 await self._check_servers(run, carried.run)
@@ -262,7 +262,7 @@ class Worker:
         needed = {server for task in left for server in task.servers}
         failures = {server: self._engine.failure(server) for server in sorted(needed)}
         failed = {server: str(error) for server, error in failures.items() if error is not None}
-        if await to_thread.run_sync(self._outages.leaves, run, failed):
+        if failed and await self._outages.leave(run, failed):
             raise ElsewhereError
         self._outages.forget(needed - failed.keys())
 
@@ -270,7 +270,7 @@ class Worker:
         """Leave a run to workers that can carry it."""
         if isinstance(error, ServerStartError):
             failed = {problem.text: problem.message for problem in error.problems}
-            await to_thread.run_sync(self._outages.leaves, run, failed, list(failed))
+            await self._outages.leave(run, failed, required=failed)
             return Left.ELSEWHERE
         self._cannot[run] = time.monotonic() + AGAIN_S
         await to_thread.run_sync(self._note_failure, run, error)

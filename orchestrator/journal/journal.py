@@ -264,12 +264,7 @@ class Journal:
         return await to_thread.run_sync(self._resume, run, *how)
 
     def _resume(
-        self,
-        run: str,
-        unknown: Unknown,
-        hiding: Hiding,
-        to_end: bool,
-        most_lost: int | None = None,
+        self, run: str, unknown: Unknown, hiding: Hiding, to_end: bool, most_lost: int | None = None
     ) -> tuple[RunRecord, KeptRun]:
         writer = self.open_writer()
         with reading(self.location) as db:
