@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -174,6 +174,11 @@ class Fleet:
         """Of what the outcome is kept: run, path, item (-1: the whole task)."""
         rows = self.ask("select run, path, item from record where kind in ('task', 'item')")
         return set(rows)
+
+    def about_to_leave(self, runs: Iterable[str]) -> set[tuple[str, str, int]]:
+        """The calls of these runs that may have left by what is kept."""
+        query = "select run, path, item from record where kind like 'intent%%' and run = any(%s)"
+        return set(self.ask(query, list(runs)))
 
     def results(self) -> dict[str, tuple[str, Any]]:
         """The status and the output of each run that has ended."""

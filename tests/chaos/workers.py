@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +78,7 @@ class Siege:
     late: list[tuple[str, int, set[str]]] = field(default_factory=list)
     ended: dict[str, tuple[int, int]] = field(default_factory=dict)
     stale: set[int] = field(default_factory=set)
+    in_flight: set[str] = field(default_factory=set)
 
     def load(self) -> None:
         """Have as many runs under way as there should be."""
@@ -89,10 +90,10 @@ class Siege:
         """What the servers have noted."""
         return self.ledger.read_text().splitlines() if self.ledger.exists() else []
 
-    def kept(self) -> set[str]:
-        """The keys of the calls whose outcome is kept."""
+    def keys(self, of: Iterable[tuple[str, str, int]]) -> set[str]:
+        """The keys of calls: of the run and the task that each is of, and its item."""
         found = set[str]()
-        for run, path, item in self.fleet.settled():
+        for run, path, item in of:
             if run in self.runs and path != "polled":
                 parts = [item] if item >= 0 else range(6) if path in ("each", "looks") else [-1]
                 key = f"{self.runs[run]}-{path}"
@@ -111,6 +112,8 @@ class Siege:
         kept = self._held()
         lines, since = len(self.lines()), self.fleet.now_s()
         HITS[kind](self, member)
+        if kind == "freeze":  # it may stand between what it has kept and the call that follows
+            self.in_flight |= self.keys(self.fleet.about_to_leave(runs)) - kept
         after = {} if kind == "blip" else self.fleet.taken_over_after(runs, since)
         if lost := [run for run, took in after.items() if took == float("inf")]:
             self.faults.append(f"nobody has taken over after {kind}: {lost}")
@@ -144,10 +147,12 @@ class Siege:
         """The keys of calls that nobody may make again.
 
         A worker that comes back may read what others have kept since, until it learns that it is
-        late, which may be within a later strike. It may write nothing of that.
+        late, which may be within a later strike. It may write nothing of that, apart from calls
+        that were about to leave when it was stopped: these were in flight, and kept as such.
         """
         reads = [f"{n}-{name}" for n in self.stale for name in ("looks", "big")]
-        return {key for key in self.kept() if not key.startswith(tuple(reads))}
+        kept = self.keys(self.fleet.settled()) - self.in_flight
+        return {key for key in kept if not key.startswith(tuple(reads))}
 
     def _undo(self, kind: str, member: Member, runs: Mapping[str, int]) -> None:
         if kind in ("freeze", "drop", "close"):
