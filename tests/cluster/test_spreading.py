@@ -10,6 +10,8 @@ from typing import Any
 import anyio
 import pytest
 from anyio import to_thread
+from hypothesis import example, given
+from hypothesis import strategies as st
 from mcp.server.mcpserver import MCPServer
 
 from orchestrator import (
@@ -333,7 +335,7 @@ async def test_another_process_goes_on_with_the_run_and_its_parts(database: Addr
                     found = await second.execute()
     assert (found.status, found.output, found.resumed) == ("success", {"sum": 380}, 1)
     assert sorted(tools.called) == list(range(20))
-    assert len(begun) == len(set(begun)) == 7
+    assert len(begun) == len(set(begun)) == 10
     async with (
         Orchestrator({"s": tools.mcp}, journal=database) as engine,
         engine.retry(first.run_id, alone=["sum"]) as again,
@@ -484,7 +486,7 @@ async def test_a_part_that_a_person_cancels_fails_its_task(
         await to_thread.run_sync(main, ["show", run_id, "--database", database.url])
         shown = json.loads(capsys.readouterr().out)
         assert shown["parts"][f"{run_id}.map.0"] == "running"
-        assert (len(shown["parts"]), shown["items_settled"]) == (4, {})
+        assert (len(shown["parts"]), shown["items_settled"]) == (5, {})
         ask_to_end(database, f"{run_id}.map.1")
         await until(lambda: ended)
     assert "map.1, a part of it, ended as cancelled" in ended[0]["map"].output
@@ -524,12 +526,12 @@ async def test_no_part_has_a_secret_in_the_database(database: Address) -> None:
     ("calls", "at_once", "places", "most", "of_items", "of_calls"),
     [
         (0, 0, 12, 0, 0, 0),
-        (10, 0, 12, 10, 0, 1),
+        (10, 0, 12, 2, 0, 5),
         (10, 0, 4, 2, 0, 5),
         (10, 1, 12, 1, 1, 10),
         (24, 9, 4, 3, 3, 8),
         (0, 5, 3, 1, 5, 0),
-        (100, 0, 12, 10, 0, 10),
+        (100, 0, 12, 2, 0, 50),
     ],
 )
 def test_parts_share_the_limits(
@@ -537,7 +539,33 @@ def test_parts_share_the_limits(
 ) -> None:
     shape = spread_task.shape_of(1000, 500, calls, at_once, places)
     assert (shape.most, shape.most_items, shape.most_calls) == (most, of_items, of_calls)
-    assert shape.parts == 2
+    assert shape.parts == max(2, most)
+
+
+@given(
+    st.integers(1, 20_000),
+    st.integers(1, 500),
+    st.integers(0, 50),
+    st.integers(0, 50),
+    st.integers(1, 60),
+)
+@example(3000, 500, 10, 0, 8)
+def test_a_map_that_is_spread_takes_no_longer_than_one_that_is_not(
+    items: int, size: int, calls: int, at_once: int, places: int
+) -> None:
+    shape = spread_task.shape_of(items, size, calls, at_once, places)
+    bound = min((limit for limit in (calls, at_once) if limit), default=0)
+    assert shape.size <= size
+    assert (shape.parts - 1) * shape.size < items <= shape.parts * shape.size
+    if not bound:
+        assert shape.most == 0
+        return
+    of_part = min(limit for limit in (shape.most_calls, shape.most_items) if limit)
+    assert shape.most * of_part <= bound
+    # If each call takes as long as the others: by whole parts, and by whole rounds of calls.
+    took = -(-shape.parts // shape.most) * -(-shape.size // of_part)
+    assert took <= -(-items // size) * -(-size // bound)
+    assert took <= -(-items // bound) + -(-items // size)
 
 
 async def test_who_leaves_a_run_leaves_the_part_that_it_carries(
