@@ -44,7 +44,7 @@ def _engine(
     named = "--on" if options.command == "run" else "--database"
     database_of(path_of(options, table), f"{options.command} needs", named)
     journal = journal_of(options, table, warn=None)
-    return Orchestrator(pool_of(options, dict(servers), lock_of(options)), journal=journal), journal
+    return Orchestrator(pool_of(options, servers, lock_of(options)), journal=journal), journal
 
 
 def run_on(options: argparse.Namespace) -> int:

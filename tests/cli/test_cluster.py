@@ -78,6 +78,32 @@ def test_a_worker_carries_what_is_submitted_until_it_is_asked_to_end(
     assert "carries runs of postgresql://tester@" in capsys.readouterr().err
 
 
+def test_what_operators_say_of_locks_and_budgets_holds_for_who_submits_and_who_carries(
+    named: Address, servers: str, write: Write
+) -> None:
+    with Path(servers).open("a") as more:
+        more.write("[resources]\ngpu = 2\n[budget]\ncalls = 1\n[locks.gpu]\nscope = 'cluster'\n")
+    call = {
+        "tool": "faulty:echo",
+        "arguments": {"value": 1},
+        "locks": [{"name": "gpu", "count": 2}],
+    }
+    flow = write({"id": "a", **call}, {"id": "b", **call, "depends_on": ["a"]})
+    assert main(["submit", flow]) == 0
+
+    def wait_and_end() -> None:
+        try:
+            until(ended(named, "failed"))
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    helper = threading.Thread(target=wait_and_end)
+    helper.start()
+    assert main(["worker"]) == 0
+    helper.join()
+    assert ask(named, "select result::jsonb ->> 'reason' from run") == [("budget",)]
+
+
 def test_a_run_is_submitted_with_what_is_asked_of_the_queue(
     named: Address, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
