@@ -9,7 +9,7 @@ its id. Nothing else imports DBOS.
   knows; `release` chooses which runs are handed out now and to whom, and `waiting` says why one
   waits.
 - `firing` submits what schedules say, whose times `cron` has.
-- `memory` ends a worker that has none left.
+- `memory` ends a worker that has none left, or stands still.
 - `dispatch` is the queue, DBOS on PostgreSQL.
 - `turns` has one worker at a time do what is to be done once for all of them.
 """

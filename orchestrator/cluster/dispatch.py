@@ -45,6 +45,9 @@ _PACES = """select q.name, polling_interval_sec, exists(
 select from dbos.workflow_status where queue_name=q.name and status='ENQUEUED'),
 (select coalesce(max(started) > now_s() - 60, false) from run)
 from dbos.queues as q where q.name = any(?::text[])"""
+_HANDED = """select workflow_uuid from dbos.workflow_status as w
+join run on id=workflow_uuid where w.status='PENDING' and name=? and executor_id=?
+and run.status in ('running', 'queued', 'paused')"""
 _TAKEN = """select workflow_uuid, executor_id from dbos.workflow_status as w
 join run on id=workflow_uuid where w.status='PENDING' and name=? and executor_id <> all(?::text[])
 and run.status in ('running', 'queued', 'paused')"""
@@ -78,6 +81,9 @@ class Dispatch(Protocol):
 
     def taken(self, db: Database, but_for: list[str], /) -> list[tuple[str, str]]:
         """The runs that other workers than these were handed and that have not ended, with them."""
+
+    def handed(self, db: Database, worker: str, /) -> list[str]:
+        """The runs that a worker was handed and that have not ended."""
 
     def stranded(self, db: Database, queues: list[str], /) -> list[str]:
         """The runs that wait in other queues than these, which have workers."""
@@ -171,6 +177,10 @@ class DbosDispatch:
     def taken(self, db: Database, but_for: list[str], /) -> list[tuple[str, str]]:
         """See `Dispatch`."""
         return db.execute(_TAKEN, (CARRY, but_for)).fetchall()
+
+    def handed(self, db: Database, worker: str, /) -> list[str]:
+        """See `Dispatch`."""
+        return [run for (run,) in db.execute(_HANDED, (CARRY, worker)).fetchall()]
 
     def stranded(self, db: Database, queues: list[str], /) -> list[str]:
         """See `Dispatch`."""

@@ -27,6 +27,7 @@ GRACE_S = 2.5
 TURN_S = 0.25  # between two looks for what is new, of all workers together
 CHECK_S = 1.0  # between two looks for what is left behind
 SWEEP_S = 60.0  # and for what nobody needs any more
+LOST_S = 10.0  # between two looks for runs that were handed out, and that nothing carries
 TAKE_S = 1.0  # between two looks for runs that others could not carry
 # Of many workers each asks less often whether it is its turn: so many do for each turn.
 ASKED = 4
@@ -51,6 +52,7 @@ class Lookout:
         outages: What this worker offers now.
         may_take: Whether it may try a run now that others could not carry.
         tell: Receives a sentence about each run that is taken over.
+        carries: Whether this worker carries a run.
 
     Attributes:
         workers: How many there are, as far as is known.
@@ -63,10 +65,12 @@ class Lookout:
         outages: Outages,
         may_take: Callable[[str], bool],
         tell: Callable[[str], None],
+        carries: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._location, self._dispatch, self._outages = location, dispatch, outages
-        self._may_take, self._tell = may_take, tell
-        self._takes_at = 0.0
+        self._may_take, self._tell, self._carries = may_take, tell, carries
+        self._takes_at, self._asks_at = 0.0, time.monotonic() + LOST_S
+        self._not_carried = set[str]()
         self.workers = 1
         self._lock = threading.Lock()
 
@@ -89,6 +93,9 @@ class Lookout:
                 if time.monotonic() >= self._takes_at:
                     self._take(db)
                     self._takes_at = time.monotonic() + TAKE_S
+                if time.monotonic() >= self._asks_at:
+                    self._give_back_lost(db)
+                    self._asks_at = time.monotonic() + LOST_S
         except JournalError:
             return  # the journal itself says whether it is lost for good
         finally:
@@ -127,6 +134,15 @@ class Lookout:
         if its >= Turn.SWEEP:
             offering.forget_old(db)
             self._dispatch.sweep(db)
+
+    def _give_back_lost(self, db: Database) -> None:
+        """Put again what this worker was handed and has not begun since: no thread could."""
+        handed = self._dispatch.handed(db, self._outages.worker)
+        found = {run for run in handed if not self._carries(run)}
+        for run in found & self._not_carried:
+            self._tell(f"run {run} did not begin here, and is given to other workers")
+            self.give_back(run)
+        self._not_carried = found - self._not_carried
 
     def _take_over(self, db: Database, offers: Mapping[Offer, int]) -> None:
         """Put again what workers have left that are gone."""

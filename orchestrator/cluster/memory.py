@@ -1,25 +1,60 @@
 """A worker without memory ends at once, so that others go on with its runs.
 
 Where an allocation fails, the next one may fail in a library that ends the process, or in what
-keeps a run. So no call fails for it, and nothing more is kept.
+keeps a run. So no call fails for it, and nothing more is kept. A thread that fails as it starts can
+stop the event loop for ever, while the thread that writes goes on to say that the worker is alive:
+then it ends, too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 CODE = 1
+CHECK_S, CHECKS = 5.0, 12  # so often in a row the event loop has to be found standing still
 _SAID = b"orchestrator: no memory is left: this worker ends, and others go on with its runs\n"
+_STANDS = b"orchestrator: this worker stands still: it ends, and others go on with its runs\n"
 
 
-def end() -> NoReturn:
+def end(said: bytes = _SAID) -> NoReturn:
     """End the process, without a step that needs memory."""
-    os.write(2, _SAID)
+    os.write(2, said)
     os._exit(CODE)
+
+
+class Watchdog:
+    """Ends a process whose event loop stands still; one that is frozen as a whole does not count.
+
+    Use it with `with`.
+    """
+
+    def __init__(self) -> None:
+        self._ticks = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def tick(self) -> None:
+        """The event loop goes on."""
+        self._ticks += 1
+
+    def _watch(self) -> None:
+        last, still = -1, 0
+        while not self._over.wait(CHECK_S):
+            last, still = self._ticks, still + 1 if last == self._ticks else 0
+            if still >= CHECKS:
+                end(_STANDS)
 
 
 @contextmanager

@@ -65,10 +65,9 @@ class Worker:
         self.name = uuid.uuid4().hex[:12]
         self._engine, self._journal, self._dispatch = engine, journal, dispatch
         offer = Offer.of(at_once, labels, engine.servers)
-        self._at_once, self._unknown, self._tell = at_once, unknown, tell
-        self._drain_s = drain_s
+        self._at_once, self._unknown, self._tell, self._drain_s = at_once, unknown, tell, drain_s
         self._outages = Outages(journal.location, self.name, offer, tell)
-        looks_for = journal.location, dispatch, self._outages, self._may_take, tell
+        looks_for = journal.location, dispatch, self._outages, self._may_take, tell, self._carries
         self._lookout = Lookout(*looks_for)
         self._carried: set[Carried] = set()
         self._cannot: dict[str, float] = {}  # when to try a run again that cannot be carried here
@@ -106,9 +105,9 @@ class Worker:
             start = self._dispatch.start
             await to_thread.run_sync(start, self.name, carry, self.offer.queue, self._at_once)
             ready()
-            with memory.watched(), anyio.CancelScope() as looking:
+            with memory.watched(), memory.Watchdog() as dog, anyio.CancelScope() as looking:
                 self._on_leave = looking.cancel
-                await self._look_around()
+                await self._look_around(dog.tick)
             if (error := self._journal.error) is not None:
                 raise error
             await self._drain()
@@ -121,9 +120,10 @@ class Worker:
                 await to_thread.run_sync(self._dispatch.stop, 0)
                 await to_thread.run_sync(self._dispatch.close)
 
-    async def _look_around(self) -> None:
-        """Look for what there is to do until nothing can be kept any more."""
+    async def _look_around(self, tick: Callable[[], None]) -> None:
+        """Look for what is to do until nothing can be kept any more."""
         while self._journal.error is None and not self._leaves:
+            tick()
             # A look may hang where the journal is lost, and has ended then as far as we care.
             with anyio.move_on_after(LOOK_MOST_S):
                 await to_thread.run_sync(self._lookout.look, abandon_on_cancel=True)
@@ -157,6 +157,9 @@ class Worker:
             carried.run.cancel("another process goes on with it", at_once=True)
         carried.scope.cancel()
         await carried.over.wait()
+
+    def _carries(self, run: str) -> bool:
+        return any(each.id == run for each in list(self._carried))
 
     def _may_take(self, run: str) -> bool:
         has_room = len(self._carried) < self._at_once and not self._leaves

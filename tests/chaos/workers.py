@@ -114,6 +114,8 @@ class Siege:
         HITS[kind](self, member)
         if kind == "freeze":  # it may stand between what it has kept and the call that follows
             self.in_flight |= self.keys(self.fleet.about_to_leave(runs)) - kept
+        if kind == "memory":
+            runs, since = self._until_it_ends(member), self.fleet.now_s()
         after = {} if kind == "blip" else self.fleet.taken_over_after(runs, since)
         if lost := [run for run, took in after.items() if took == float("inf")]:
             self.faults.append(f"nobody has taken over after {kind}: {lost}")
@@ -137,6 +139,17 @@ class Siege:
         open_ = begun - Counter(line[4:] for line in lines if line.startswith("end "))
         numbers = {str(self.runs[run]) for run in runs}
         return any(key.partition("-")[0] in numbers for key in open_)
+
+    def _until_it_ends(self, member: Member) -> dict[str, int]:
+        """The runs that a worker without memory leaves; none if what it has is enough for long."""
+
+        def has_ended() -> bool:
+            self.load()
+            return not member.is_alive
+
+        with suppress(TimeoutError):
+            until(has_ended, f"the end of {member.log}", 20.0)
+        return {} if member.is_alive else self.fleet.carried_by(member)
 
     def _answers_big(self, runs: Mapping[str, int], before: Counter[str]) -> bool:
         keys = [f"end {self.runs[run]}-big" for run in runs]

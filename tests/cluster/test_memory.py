@@ -51,3 +51,36 @@ def test_what_else_an_event_loop_finds_is_told_as_before(caplog: pytest.LogCaptu
 
     asyncio.run(find())
     assert "Exception in callback" in caplog.text
+
+
+class Checks:
+    """Lets an event loop go on before each of the first checks."""
+
+    def __init__(self, dog: memory.Watchdog, goes_on: int) -> None:
+        self._dog, self._goes_on, self.made, self.is_over = dog, goes_on, 0, False
+
+    def wait(self, seconds: float) -> bool:
+        assert seconds == memory.CHECK_S
+        self.made += 1
+        if self.made <= self._goes_on:
+            self._dog.tick()
+        return self.is_over
+
+
+def test_a_worker_whose_event_loop_stands_still_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    dog, said = memory.Watchdog(), list[bytes]()
+    checks: Any = Checks(dog, 20)
+    dog._over = checks
+
+    def end(text: bytes) -> None:
+        said.append(text)
+        checks.is_over = True
+
+    monkeypatch.setattr(memory, "end", end)
+    dog._watch()
+    assert checks.made == 20 + memory.CHECKS + 1
+    assert b"stands still" in said[0]
+    with memory.Watchdog() as other:
+        other.tick()
+    other._thread.join(30)
+    assert not other._thread.is_alive()

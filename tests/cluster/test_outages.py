@@ -117,6 +117,30 @@ async def test_a_run_waits_for_a_server_that_is_required_and_says_so(
         assert await queue.hand_out(run) == "success"
 
 
+async def test_a_run_that_a_worker_was_handed_and_that_no_thread_begins_is_given_back(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookout, "LOST_S", 0.01)
+    run, carried = await submitted(database), await submitted(database, ASK)
+    left = list[str]()
+    async with working_on(database) as (queue, worker, _), anyio.create_task_group() as group:
+        begun = anyio.Event()
+
+        async def asks(_: Any) -> bool:
+            begun.set()
+            await anyio.sleep_forever()
+            return True
+
+        worker._engine._answer = asks
+        group.start_soon(queue.hand_out_to, left, carried)
+        await begun.wait()
+        queue.handed_out = [(run, worker.name), (carried, worker.name)]
+        await until(lambda: queue.aside_)
+        assert queue.aside_ == [run]
+        assert queue.told[-1] == f"run {run} did not begin here, and is given to other workers"
+        worker.leave()
+
+
 async def test_a_run_that_no_worker_can_carry_says_why(database: Address, gate: Gate) -> None:
     run = await submitted(database, gate.flow(), gate.servers)
     async with working_on(database, {"s": MCPServer("s")}) as (queue, _, _):

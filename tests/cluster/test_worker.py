@@ -83,6 +83,9 @@ class List:
         assert queues
         self.workers.add(workers)
 
+    def handed(self, _: Database, worker: str, /) -> list[str]:
+        return [run for run, of in self.handed_out if of == worker]
+
     def stranded(self, _: Database, queues: list[str], /) -> list[str]:
         assert queues
         found, self.stranded_ = self.stranded_, []
