@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import select
+import selectors
 import threading
 import time
 import weakref
@@ -53,9 +53,9 @@ class _Idle(NamedTuple):
         """Whether it was used a moment ago, and the server has not ended it since."""
         if time.monotonic() - self.since > RECENT_S:
             return False
-        said = select.poll()
-        said.register(self.raw.pgconn.socket, select.POLLIN)
-        return not said.poll(0)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.raw.pgconn.socket, selectors.EVENT_READ)
+            return not selector.select(0)
 
 
 def _close(idle: list[_Idle]) -> None:

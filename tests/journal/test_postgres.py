@@ -25,6 +25,7 @@ from orchestrator.journal.location import Address, location_of, store_of
 from orchestrator.journal.postgres import PostgresSql, connect, unusable
 from orchestrator.journal.postgres_schema import VERSION
 from orchestrator.journal.postgres_session import PostgresSession, opened
+from orchestrator.journal.postgres_store import PostgresStore
 from orchestrator.journal.store import Database
 from orchestrator.journal.writer import Lease, Writer
 from orchestrator.ui import overview
@@ -361,6 +362,23 @@ def test_connections_of_readers_are_used_again(database: Address, postgres: Serv
     assert process() != first
     with reading(database), reading(database), reading(database):
         pass
+
+
+def test_connections_that_nobody_needs_for_a_while_are_closed(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(database)
+    assert isinstance(store, PostgresStore)
+    with reading(database), reading(database):
+        pass
+    monkeypatch.setattr("orchestrator.journal.postgres_store.RECENT_S", -1.0)
+    with reading(database):
+        pass
+    assert len(store._idle) >= 2
+    monkeypatch.setattr("orchestrator.journal.postgres_store.IDLE_S", -1.0)
+    while store._idle:
+        with reading(database):
+            pass
 
 
 def test_connections_of_what_is_written_at_once_are_used_again(
