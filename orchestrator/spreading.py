@@ -26,12 +26,13 @@ from orchestrator.journal.parts import Parts
 from orchestrator.journal.workers import places
 from orchestrator.preflight import unknown_servers
 from orchestrator.run_request import RunOptions, RunRequest, asking
-from orchestrator.servers.config import Server, ServerTable
+from orchestrator.servers.config import Server, ServerTable, locking_of
 from orchestrator.servers.pool import ServerPool
 from orchestrator.spread_task import Carry, Shape, SpreadTask, shape_of
 from orchestrator.workflow.budget import Budget
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.part import part_of
+from orchestrator.workflow.plan import TaskPlan
 
 ITEMS = 500  # of a part
 
@@ -52,6 +53,7 @@ class Spreading:
         self._kept, self._workflow, self._carry = kept, workflow, carry
         table = servers if isinstance(servers, ServerTable) else None
         budgets = (workflow.budget, None if table is None else table.budget)
+        self._locking = locking_of(servers)
         self._is_bounded = any(map(_counts, budgets))
 
     async def carry(self, what: HandedOut, /) -> bool:
@@ -70,9 +72,14 @@ class Spreading:
         await SpreadTask(parts, what, shape, self._carry, self._kept.lease.run).run()
         return True
 
+    def _locks_hold_for_all(self, task: TaskPlan) -> bool:
+        """Whether what a task holds is held for all processes that carry its parts."""
+        known = (lock.known for lock in task.held_locks)
+        return all(self._locking.is_for_all(name, is_whole=whole) for name, whole in known)
+
     async def _new_shape(self, what: HandedOut, parts: Parts) -> Shape | None:
         """How a task is spread; None if one process has to carry all of it."""
-        one_process = self._is_bounded or what.task.holds_locks
+        one_process = self._is_bounded or not self._locks_hold_for_all(what.task)
         is_kept = self._kept.recorder.keeps_outputs and not parts.is_lost
         if len(what.items) <= ITEMS or one_process or not is_kept:
             return None

@@ -103,8 +103,8 @@ def _spread(task: TaskPlan, workflow: Workflow) -> Iterator[Problem]:
     budget, why = workflow.budget, ""
     if task.generation is None:
         why = "finally runs where the run does"
-    elif task.holds_locks:
-        why = "one process holds the locks of its items"
+    elif task.held_locks:
+        why = 'one process holds the locks of its items, but for those with scope = "cluster"'
     elif budget is not None and (budget.calls is not None or budget.result_mb is not None):
         why = "one process counts what the budget bounds"
     if why:

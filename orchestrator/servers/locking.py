@@ -38,3 +38,18 @@ class LockTables(BaseModel):
         """Over which processes a lock holds: the first pattern counts."""
         fitting = (each for name, each in self.locks.items() if fnmatch.fnmatchcase(lock, name))
         return next(fitting, LockSettings()).scope
+
+    def is_for_all(self, begins: str, *, is_whole: bool) -> bool:
+        """Whether a lock of which only the beginning is known surely holds for all processes.
+
+        That is, with the same journal, whatever follows.
+        """
+        if is_whole:
+            return self.scope_of(begins) == "cluster"
+        for name, settings in self.locks.items():
+            head = name.removesuffix("*")
+            if settings.scope != "cluster" or any(char in head for char in "*?["):
+                return False
+            if head != name and begins.startswith(head):
+                return True
+        return False

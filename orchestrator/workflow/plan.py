@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import counted
-from orchestrator.expressions.templates import Literal, Template, to_text
+from orchestrator.expressions.templates import Literal, Template, Text, to_text
 from orchestrator.workflow.hold import Hold
 from orchestrator.workflow.kinds import REQUESTS
 
@@ -51,6 +51,14 @@ class LockPlan:
     def hold(self, name: str) -> Hold:
         """What is held under the name that its template gives."""
         return Hold(name, self.shared, self.count)
+
+    @property
+    def known(self) -> tuple[str, bool]:
+        """What is known of its name before a run: how it begins, and whether that is all of it."""
+        if (hold := self.literal) is not None:
+            return hold.name, True
+        first = self.name.parts[0] if isinstance(self.name, Text) else ""
+        return first if isinstance(first, str) else "", False
 
     @property
     def literal(self) -> Hold | None:
@@ -131,10 +139,10 @@ class TaskPlan(CallTemplate):
         return self.kind == "ask" or self.policies.approve is not None or inside
 
     @property
-    def holds_locks(self) -> bool:
-        """Whether it, or a task inside of it, holds locks."""
+    def held_locks(self) -> tuple[LockPlan, ...]:
+        """The locks that it holds, or a task inside of it."""
         inside = () if self.inner is None else self.inner.plan.tasks.values()
-        return bool(self.policies.locks) or any(task.holds_locks for task in inside)
+        return self.policies.locks + tuple(lock for task in inside for lock in task.held_locks)
 
     @property
     def path(self) -> Path:

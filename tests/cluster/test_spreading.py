@@ -36,6 +36,8 @@ from orchestrator.journal.kept import documents_of
 from orchestrator.journal.kept_run import ask_to_end
 from orchestrator.journal.location import Address
 from orchestrator.journal.totals import totals_of
+from orchestrator.servers.config import ServerTable
+from orchestrator.servers.locking import LockSettings, LockTables
 from tests.journals import ask
 
 pytestmark = pytest.mark.anyio
@@ -399,6 +401,33 @@ async def test_one_process_carries_items_that_have_something_in_common(
         del plan["tasks"][0]["tool"]
     found, begun = await run(database, Tools(), plan)
     assert (found.status, begun) == ("success", [])
+
+
+@pytest.mark.parametrize(
+    ("locks", "scopes", "is_spread"),
+    [
+        (["one"], {"one": "cluster"}, True),
+        (["a:$ITEM", "one"], {"a:*": "cluster", "one": "cluster"}, True),
+        (["one", "$ITEM"], {"*": "cluster"}, True),
+        (["one"], {"*": "host", "one": "cluster"}, False),
+        (["one", "a:$ITEM"], {"one": "cluster", "a:[0-9]": "cluster"}, False),
+        (["one", "$ITEM"], {"one": "cluster"}, False),
+    ],
+)
+async def test_locks_of_all_workers_hold_across_parts(
+    database: Address, locks: list[str], scopes: dict[str, Any], is_spread: bool
+) -> None:
+    tools = Tools()
+    servers = ServerTable({"s": tools.mcp})  # type: ignore[dict-item]
+    servers.locking = LockTables(locks={n: LockSettings(scope=s) for n, s in scopes.items()})
+    async with (
+        workers(database, tools, 2, servers=servers) as begun,
+        Orchestrator(servers, journal=database) as engine,
+    ):
+        with anyio.fail_after(60):
+            found = await engine.run(flow(each(locks=locks), SUM))
+    assert (found.status, found.output, bool(begun)) == ("success", {"sum": 90}, is_spread)
+    assert tools.most == 1
 
 
 async def test_what_items_ask_is_asked_of_the_run(
