@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -222,6 +223,36 @@ async def test_the_result_is_as_without_workers(database: Address, plan: dict[st
     document = {**kept.result, "tasks": {name: each.to_dict() for name, each in kept.tasks.items()}}
     assert same(document) == same(found.to_dict())
     assert [each.id for each in runs(database)] == [found.run_id]
+
+
+def any_plan(seed: int) -> dict[str, Any]:
+    """A plan with some fields of a map and some items that fail; one item at a time."""
+    chance = random.Random(seed)
+    fields: list[dict[str, Any]] = [
+        {"retry": {"max_attempts": 2, "initial_s": 0}},
+        {"fallback": {"value": {"e": "$ERROR.message"}}},
+        {"item_fallback": {"tool": "s:double", "arguments": {"n": "$INDEX"}}},
+        {"item_when": chance.choice(["ITEM > `2`", "INDEX != `1`"])},
+        {"repeat": {"until": "LAST.n > `2`", "every_s": 0, "max_times": 2}},
+        {"when": "OUTPUT[few].from == `1`"},
+        {"arguments": {"n": "${add(ITEM, OUTPUT[few].from)}"}},
+        {"on_item_error": "stop"},
+        {"critical": True},
+    ]
+    items = [chance.choice([1, 2, 3, 4, 5, 6, -1, -2]) for _ in range(chance.randint(4, 9))]
+    given = {k: v for more in fields if chance.random() < 0.3 for k, v in more.items()}
+    last = {**call("b", n="$ITEMS[map][2].output.n"), "run_if": "all_done"}
+    after = {"finally": [{"id": "f", "value": "$ITEMS[map]"}]}
+    tasks = [FEW, each(items, max_parallel=1, **given), SUM, last]
+    fails_fast = {"on_error": "fail_fast"}
+    return flow(*tasks, **(after if seed % 2 else {}), **(fails_fast if seed % 5 == 0 else {}))
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_any_map_is_as_without_workers(database: Address, seed: int) -> None:
+    plan = any_plan(seed)
+    found, _ = await run(database, Tools(), plan)
+    assert same(found.to_dict()) == same((await alone(plan)).to_dict())
 
 
 @pytest.mark.parametrize("limit", [{"max_parallel": 4}, {}])
