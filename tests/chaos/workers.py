@@ -113,6 +113,7 @@ class Siege:
         lines, since = len(self.lines()), self.fleet.now_s()
         HITS[kind](self, member)
         if kind == "freeze":  # it may stand between what it has kept and the call that follows
+            runs |= self.fleet.carried_by(member)  # some maybe since a moment
             self.in_flight |= self.keys(self.fleet.about_to_leave(runs)) - kept
         if kind == "memory":
             runs, since = self._until_it_ends(member), self.fleet.now_s()
