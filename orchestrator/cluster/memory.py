@@ -2,8 +2,8 @@
 
 Where an allocation fails, the next one may fail in a library that ends the process, or in what
 keeps a run. So no call fails for it, and nothing more is kept. A thread that fails as it starts can
-stop the event loop for ever, while the thread that writes goes on to say that the worker is alive:
-then it ends, too.
+stop the event loop without end, while the thread that writes goes on to say that the worker is
+alive: then it ends, too.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from enum import IntEnum
 from orchestrator.journal.store import Database
 
 _LOOK = "look"
-# Who asks while another one is told waits for nothing. What is lost with the power is a turn.
+# A process that asks while another one asks does not wait. Only a turn is lost in a power cut.
 _TURN = """update carrier set beat=now, began=case when began <= now - ? then now else began end,
 told=case when told <= now - ? then now else told end
 from (select now_s() as now) as clock where run=(select run from carrier

@@ -285,7 +285,7 @@ class Worker:
         return Left.ASIDE
 
     def _note_failure(self, run: str, error: Exception) -> None:
-        """Keep why a run cannot be carried here; what is no fault of it may be one of its doing."""
+        """Keep why a run cannot be carried here. An unexpected error counts as a loss."""
         with suppress(JournalError), history.reading(self._journal.location) as db:
             if isinstance(error, OrchestratorError):
                 waiting.note(db, run, str(error), self._engine.hiding)

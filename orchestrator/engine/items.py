@@ -46,7 +46,7 @@ def calls_ms(task: TaskResult) -> float:
 
 @dataclass(slots=True)
 class Totals:
-    """What is told of all items of a `for_each`.
+    """The counts of all items of a `for_each`.
 
     Attributes:
         number: How many have settled.

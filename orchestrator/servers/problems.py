@@ -43,7 +43,7 @@ def misspelled_patterns(server: Server, tools: Iterable[str]) -> Iterator[Proble
             near = nearest(pattern.strip("*?"), names)
             if near and not any(fnmatch.fnmatchcase(name, pattern) for name in names):
                 where = f"{field} of server {quoted(server.name)} in servers.toml"
-                message = f"{where}: {quoted(pattern)} is no tool of it"
+                message = f"{where}: {quoted(pattern)} fits none of its tools"
                 yield Problem("means_nothing", message, "", None, near, severity="warning")
 
 

@@ -4,7 +4,7 @@ Each process has a row in `member`, and one in `claim` for whatever it waits for
 started under a rate. They are unlogged: all of them together are gone if the server crashes, and
 then those who are alive say again what they hold, before anything is granted anew (`era`).
 
-Whoever changes claims of a name holds the lock of that name; who takes several takes them in order,
+A process changes the claims of a name under the lock of that name; it takes several in order,
 after the row of the process. `settle` grants what fits, in order of arrival.
 """
 

@@ -122,12 +122,12 @@ async def test_a_pattern_that_misses_its_tool_nearly_is_a_warning() -> None:
         found = [each for each in await orchestrator.check(flow) if each.code == "means_nothing"]
     assert [(each.message, each.alternatives, each.severity) for each in found] == [
         (
-            'approve of server "files" in servers.toml: "lok_*" is no tool of it',
+            'approve of server "files" in servers.toml: "lok_*" fits none of its tools',
             ("look_up",),
             "warning",
         ),
         (
-            'sensitive of server "files" in servers.toml: "delet" is no tool of it',
+            'sensitive of server "files" in servers.toml: "delet" fits none of its tools',
             ("delete",),
             "warning",
         ),
