@@ -52,6 +52,7 @@ class RemoteQuestions:
         self._done: set[_Key] = set()
         self._later: set[_Key] = set()
         self._of_all: set[str] = set()
+        self._turn = anyio.Lock()  # an answer for all items must not overtake that for one of them
 
     @property
     def is_busy(self) -> bool:
@@ -91,7 +92,9 @@ class RemoteQuestions:
                     self._of_all.remove(question.task)
                     reply = Reply(True)
                 if reply is not None:
-                    await to_thread.run_sync(partial(self._keep, question, reply, of_all=every))
+                    keep = partial(self._keep, question, reply, of_all=every)
+                    async with self._turn:
+                        await to_thread.run_sync(keep)
                 elif question in self.questions:
                     self._later.add(question.key)
         finally:

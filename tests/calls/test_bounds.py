@@ -169,6 +169,11 @@ BOUNDS = {
         "StderrTail._drain",
         "anyio.wait_readable",
     ): "LAST_WORDS_S after the session",
+    (
+        "remote_questions",
+        "RemoteQuestions._ask",
+        "async with self._turn",
+    ): "the writes of other answers, which the database bounds",
     ("stderr", "StderrTail.finish", "self._drained.wait"): "LAST_WORDS_S",
     ("stdio", "_StdoutReader.read", "process.stdout.receive"): CLOSING,
     ("stdio", "_StdoutReader.read", "say.send"): "the session takes it, or closes the stream",

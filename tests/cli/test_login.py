@@ -123,7 +123,9 @@ def test_a_login_that_cannot_be_used_is_shown_and_moved(
     assert world.run("logout") == 0
     said = f'the login to server "it" cannot be used: "{file}" is damaged. It is kept as'
     assert said in caplog.text
-    assert capsys.readouterr().err == 'there was no login to server "it"\n'
+    err = capsys.readouterr().err
+    assert err.startswith(f"orchestrator: {said}")
+    assert err.endswith('\nthere was no login to server "it"\n')
     assert not file.exists()
     assert len(list(file.parent.glob("*.damaged-*"))) == 1
 
