@@ -71,6 +71,7 @@ class _Submitted(CancellableRun):
     woken: anyio.Event = field(default_factory=anyio.Event)
     trouble: str = ""
     waits: Waits = NOTHING
+    person: RemoteQuestions | None = None
 
     def __post_init__(self) -> None:
         # The journal is open while something is written, not while this only waits.
@@ -80,6 +81,8 @@ class _Submitted(CancellableRun):
         is_first, self.was_cancelled = not self.was_cancelled, True
         self.woken.set()
         if is_first:
+            if self.person is not None and self.person.is_busy:
+                print(file=sys.stderr)  # after the prompt
             then = "once more leaves it to end by itself"
             complain(f"interrupted by {signal_name}: the run is being cancelled; {then}")
         return is_first
@@ -97,7 +100,7 @@ class _Submitted(CancellableRun):
         assert isinstance(journal, Address)
         following = Following(journal, run, self.workflow, Announcer(self.observers))
         hiding = partial(hiding_of, self.options)
-        asking = RemoteQuestions(journal, run, terminal(), self._hold, hiding)
+        self.person = asking = RemoteQuestions(journal, run, terminal(), self._hold, hiding)
         outcome: KnownRun | Exception
         async with anyio.create_task_group() as group:
             try:
