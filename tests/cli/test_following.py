@@ -222,7 +222,7 @@ def working(database: Address) -> Iterator[None]:
 
 
 class Person:
-    """Types an answer as soon as it is asked for; None: nothing, for ever."""
+    """Types an answer as soon as it is asked for; None: Ctrl-C."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: dict[str, str | None]) -> None:
         self.asked: list[str] = []
@@ -239,6 +239,7 @@ class Person:
     async def _line(self) -> str:
         typed = self._answers[self.asked[-1]]
         if typed is None:
+            os.kill(os.getpid(), signal.SIGINT)
             await anyio.sleep_forever()
         return str(typed)
 
@@ -262,3 +263,15 @@ def test_a_person_is_asked_what_a_run_asks_that_a_worker_carries(
     assert tasks["ok"]["error"]["kind"] == "refused"
     assert tasks["more"]["status"] == "waiting"
     assert "then a worker goes on with it" in err
+
+
+def test_an_interrupt_at_a_question_cancels_the_run(
+    database: Address, write: Write, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    person = Person(monkeypatch, {"city": None})
+    with working(database):
+        assert main(["run", write(CITY), "--on", database.url]) == 130
+    assert person.asked == ["city"]
+    assert runs(database)[0].status == "cancelled"
+    assert "\n\norchestrator: interrupted by SIGINT" in capsys.readouterr().err

@@ -495,6 +495,12 @@ def test_a_full_disk_of_the_server_is_said(database: Address) -> None:
     error = unusable(database, psycopg.errors.DiskFull("could not extend file"))
     assert str(error).endswith("cannot be written: its disk is full")
     assert "it failed" in str(unusable(database, psycopg.Error("it failed")))
+    for said, fix in (
+        ("permission denied for database postgres", "grant the user the right to create in it"),
+        ("permission denied for schema orchestrator", "(grant OWNER to USER)"),
+        ("must be owner of table run", "the schema orchestrator is there and another user's"),
+    ):
+        assert fix in str(unusable(database, psycopg.Error(said)))
 
 
 def test_a_url_of_something_else_is_refused() -> None:
