@@ -49,13 +49,14 @@ class ServerFault:
     retryable: bool | None = None  # None: what the kind says
     ends: bool = False  # the session is over, and the call was refused because of that
     doubtful: bool = False  # it may be over, and should be opened anew before the next run
+    silent: bool = False  # nothing came: a proxy between may be the cause
     cause: Cause = ""  # why a program did not start
 
 
 WAS_CLOSED = ServerFault("server_unavailable", "was closed")
 NOT_OPEN = ServerFault("server_unavailable", "is not open")
 ENDED = ServerFault("server_unavailable", "closed the connection")
-SILENT = ServerFault("server_unavailable", "stopped answering")
+SILENT = ServerFault("server_unavailable", "stopped answering", silent=True)
 NOT_READING = ServerFault(
     "server_unavailable", "sends requests and does not read the answers to them"
 )
@@ -64,7 +65,7 @@ NOT_READING = ServerFault(
 def too_slow(limit_s: float) -> ServerFault:
     """A server that did not answer within its start timeout."""
     what = f"did not start: it did not answer within {limit_s:g} s"
-    return ServerFault("server_unavailable", what, {"start_timeout_s": limit_s})
+    return ServerFault("server_unavailable", what, {"start_timeout_s": limit_s}, silent=True)
 
 
 def not_configured(why: str) -> ServerFault:
@@ -79,7 +80,8 @@ def call_error(fault: ServerFault, server: Server, output: StderrTail) -> CallEr
     facts: dict[str, Any] = {"server": server.name, **fault.details}
     if server.description:
         facts["started_with"] = server.description
-        message += f" ({server.description}{' by HTTP+SSE' if server.is_sse else ''})"
+        through = _through(server) if fault.silent else ""
+        message += f" ({server.description}{' by HTTP+SSE' if server.is_sse else ''}{through})"
     for name in ("body", "answer"):
         if sent := server.redact(facts.get(name)):
             facts[name] = cut(sent, MAX_SENT if name == "answer" else MAX_SAID)
@@ -98,6 +100,16 @@ def call_error(fault: ServerFault, server: Server, output: StderrTail) -> CallEr
         message += f". {hint}"
     error = CallError(fault.kind, message, retryable=fault.retryable, **facts)
     return redacted(error.error, server)
+
+
+def _through(server: Server) -> str:
+    """The proxy to its URL, without the password; empty if there is none."""
+    if server.url is None:
+        return ""
+    from orchestrator.transport.http_wire import proxy_for  # servers without a URL do not need it
+
+    proxy = proxy_for(server.url)  # not an invalid one: that fails before anything is silent
+    return "" if proxy is None else f", through the proxy {proxy.url}"
 
 
 def redacted(error: TaskError, server: Server) -> CallError:
@@ -133,9 +145,9 @@ def fault_of(error: MCPError, tool: str, of: str = "tool") -> ServerFault:
         did = "cannot read" if of == "read" else "rejected the arguments of"
         what = f"{did} {quoted(tool)}: {said}"
         return ServerFault("invalid_arguments", what, {"tool": tool, **details})
-    kind: ErrorKind = "timeout" if error.code == types.REQUEST_TIMEOUT else "protocol_error"
     may_retry = False if error.code == types.METHOD_NOT_FOUND else None
-    return ServerFault(kind, f"answered with error {error.code}: {said}", details, may_retry)
+    what = f"answered with error {error.code}: {said}"
+    return ServerFault("protocol_error", what, details, may_retry)
 
 
 def _fault_of_size(facts: Facts, tool: str) -> ServerFault:

@@ -32,8 +32,7 @@ AT_ONCE = 10
 LIMIT_S = 3600.0
 GUARD_S = 60.0
 KINDS = {"tool_error", "protocol_error", "output_invalid", "invalid_arguments"}
-# A server may name what it likes as the reason; -32001 is that it did not answer in time.
-KINDS_OF_ERRORS = KINDS | {"timeout", "server_unavailable"}
+KINDS_OF_ERRORS = KINDS | {"server_unavailable"}
 
 TEXT = {"type": "text", "text": "hello"}
 IMAGE = {"type": "image", "data": "AAAA", "mimeType": "image/png"}

@@ -24,7 +24,8 @@ def invalid(model: Any, data: Any) -> ValidationError:
     ("code", "message", "data", "kind", "retryable"),
     [
         (-32602, "no", None, "invalid_arguments", None),
-        (-32001, "slow", None, "timeout", None),
+        # It has answered: a limit of ours was not reached.
+        (-32001, "Request timed out", None, "protocol_error", None),
         (-32601, "what?", None, "protocol_error", False),
         (-32000, "refused", None, "protocol_error", None),
         # What a server says proves nothing of its transport, whatever words it uses.

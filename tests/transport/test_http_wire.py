@@ -17,7 +17,7 @@ from anyio.abc import SocketStream
 from orchestrator import Orchestrator, Server
 from orchestrator.servers.config import Protocol
 from orchestrator.transport.http_wire import WireTransport, proxy_for
-from tests.http_server import HttpServer, Json, answer
+from tests.http_server import HttpServer, Json, answer, listening
 from tests.real_servers import TIMEOUT_S, plan
 from tests.transport.test_http import MODES, error_of, scripted
 
@@ -235,4 +235,22 @@ async def test_a_proxy_that_cannot_be_used_is_named_without_its_password(
             error = await error_of(orchestrator, "echo")
     assert error.kind == "server_unavailable"
     assert re.search(said, str(error).replace("(", ""))
+    assert "hunter2" not in str(error)
+
+
+async def test_a_proxy_that_says_nothing_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def silent(stream: SocketStream) -> None:
+        async with stream:
+            await anyio.sleep_forever()
+
+    with anyio.fail_after(TIMEOUT_S):
+        async with listening(silent) as proxy:
+            address = proxy.removeprefix("http://")
+            monkeypatch.setenv("http_proxy", f"http://me:hunter2@{address}")
+            web = Server(url="http://mcp.example.invalid/", start_timeout_s=0.3)
+            async with Orchestrator({"web": web}) as orchestrator:
+                error = await error_of(orchestrator, "echo")
+    assert f", through the proxy http://{address})" in str(error)
     assert "hunter2" not in str(error)
