@@ -62,6 +62,14 @@ class MissingFieldError(ValueError):
         self.hint = hint
 
 
+class MisplacedFieldError(ValueError):
+    """A validator of a model does not take a field that is there."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 def problems_of(
     error: ValidationError,
     data: Any,
@@ -135,7 +143,8 @@ def problem_of(error: ValueError, where: Location) -> Problem:
         message = f"missing field {quoted(str(error))}"
         path = pointer(*where, str(error))
         return Problem("missing_field", message, path, hint=error.hint)
-    return Problem("wrong_value", str(error), pointer(*where))
+    at = (*where, error.name) if isinstance(error, MisplacedFieldError) else where
+    return Problem("wrong_value", str(error), pointer(*at))
 
 
 def _type_wanted(detail: Any) -> str:
@@ -159,8 +168,8 @@ def _other(detail: Any, where: Location, choices: list[str]) -> Problem:
         message = f"expected {wanted}, got {_got(given)}"
     elif kind == "string_pattern_mismatch" and name in _PATTERNS:
         message = f"expected {_PATTERNS[name]}, got {_got(given)}"
-    elif isinstance(missing := context.get("error"), MissingFieldError):
-        return problem_of(missing, where)
+    elif isinstance(of_field := context.get("error"), MissingFieldError | MisplacedFieldError):
+        return problem_of(of_field, where)
     else:
         message = str(context.get("error", f"invalid value {_got(given)}"))
         if message.startswith("expected"):

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Literal, get_args
 
 from orchestrator.documents.text import listed, quoted
-from orchestrator.documents.validation import MissingFieldError
+from orchestrator.documents.validation import MisplacedFieldError, MissingFieldError
 
 Kind = Literal["tool", "value", "workflow", "read", "prompt", "ask"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -33,7 +33,8 @@ def check_kind(fields: Collection[str]) -> Kind:
 
     Raises:
         MissingFieldError: It is of no kind.
-        ValueError: It is of two kinds, or has a field that means nothing for its kind.
+        MisplacedFieldError: It has a field that means nothing for its kind.
+        ValueError: It is of two kinds.
     """
     kinds = [kind for kind in KINDS if kind in fields]
     if not kinds:
@@ -43,8 +44,9 @@ def check_kind(fields: Collection[str]) -> Kind:
         names = listed(map(quoted, kinds), 10, " and ")
         raise ValueError(f"{names} exclude each other: keep one, and write a task for the other")
     senseless, why = _OF_NO_KIND.get(kinds[0], (frozenset[str](), ""))
-    if extra := sorted(map(quoted, senseless.intersection(fields))):
+    if extra := sorted(senseless.intersection(fields)):
         means = "means" if len(extra) == 1 else "mean"
         task = f"a task with {quoted(kinds[0])}, which {why}"
-        raise ValueError(f"{listed(extra, 10)} {means} nothing in {task}")
+        named = listed(map(quoted, extra), 10)
+        raise MisplacedFieldError(extra[0], f"{named} {means} nothing in {task}")
     return kinds[0]

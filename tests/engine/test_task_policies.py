@@ -416,7 +416,7 @@ def test_a_value_is_kept_in_the_canonical_form_even_if_it_is_null() -> None:
         ),
         (
             {"value": 1, "retry": 2, "locks": ["x"]},
-            "/tasks/0",
+            "/tasks/0/locks",
             '"locks", "retry" mean nothing in a task with "value", which calls nothing',
         ),
         (

@@ -324,7 +324,8 @@ def test_fields_that_mean_nothing_are_errors() -> None:
     ]
     assert problems_of({"prompt": "x"}) == ['/tasks/0/prompt: expected "server:name", got "x"']
     assert problems_of({"read": "s:u", "arguments": {}}) == [
-        '/tasks/0: "arguments" means nothing in a task with "read", which takes nothing but its URI'
+        '/tasks/0/arguments: "arguments" means nothing in a task with "read", '
+        "which takes nothing but its URI"
     ]
     assert problems_of({"read": "s:u", "prompt": "s:p"}) == [
         '/tasks/0: "read" and "prompt" exclude each other: keep one, and write a task for the other'
