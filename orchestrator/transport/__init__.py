@@ -18,6 +18,7 @@ __all__ = [
     "framing",
     "handshake",
     "http_client",
+    "http_wire",
     "messages",
     "parameters",
     "process",
