@@ -47,9 +47,9 @@ class LockTables(BaseModel):
         if is_whole:
             return self.scope_of(begins) == "cluster"
         for name, settings in self.locks.items():
-            head = name.removesuffix("*")
-            if settings.scope != "cluster" or any(char in head for char in "*?["):
+            if settings.scope != "cluster":
                 return False
-            if head != name and begins.startswith(head):
+            head = name.removesuffix("*")
+            if head != name and set(head).isdisjoint("*?[") and begins.startswith(head):
                 return True
         return False

@@ -439,7 +439,7 @@ async def test_one_process_carries_items_that_have_something_in_common(
     [
         (["one"], {"one": "cluster"}, True),
         (["a:$ITEM", "one"], {"a:*": "cluster", "one": "cluster"}, True),
-        (["one", "$ITEM"], {"*": "cluster"}, True),
+        (["one", "$ITEM"], {"?x*": "cluster", "*": "cluster"}, True),
         (["one"], {"*": "host", "one": "cluster"}, False),
         (["one", "a:$ITEM"], {"one": "cluster", "a:[0-9]": "cluster"}, False),
         (["one", "$ITEM"], {"one": "cluster"}, False),
@@ -626,6 +626,61 @@ def test_a_map_that_is_spread_takes_no_longer_than_one_that_is_not(
     took = -(-shape.parts // shape.most) * -(-shape.size // of_part)
     assert took <= -(-items // size) * -(-size // bound)
     assert took <= -(-items // bound) + -(-items // size)
+
+
+async def test_parts_that_have_ended_before_anybody_looked_are_not_carried_again(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spread_task, "LOOK_S", 600.0)
+    tools, journal = Tools(), Journal(database)
+    plan = flow(each(), SUM, max_concurrency=0)
+    ended = "select count(*) from run where kind='part' and status='success'"
+    async with (
+        workers(database, tools, 2),
+        Orchestrator({"s": tools.mcp}, journal=journal) as engine,
+    ):
+        with anyio.CancelScope() as scope:
+            async with engine.begin(plan) as first, anyio.create_task_group() as group:
+                group.start_soon(first.execute)
+                await until(lambda: ask(database, ended) == [(4,)])
+                await left(journal, first.run_id)  # as a process that was killed
+                scope.cancel()
+    # As that of a worker which was killed when all its items were kept.
+    part = f"{first.run_id}.map.1"
+    ask(database, "update run set status='running', ended=null where id=?", part)
+    assert find(database, part).status == "interrupted"
+    monkeypatch.setattr(spread_task, "LOOK_S", 0.01)
+    monkeypatch.setattr(spread_task, "PATIENCE_S", 0.0)
+    async with (
+        Orchestrator({"s": tools.mcp}, journal=database) as engine,
+        engine.resume(first.run_id) as second,
+    ):
+        with anyio.fail_after(60):
+            found = await second.execute()
+    assert (found.status, found.output) == ("success", {"sum": 90})
+    assert sorted(tools.called) == TEN
+    assert ask(database, ended) == [(4,)]
+
+
+async def test_parts_that_wait_end_with_their_run(database: Address) -> None:
+    tools, journal, ended = Tools(), Journal(database), list[RunResult]()
+
+    async def go(run: Run) -> None:
+        ended.append(await run.execute())
+
+    async with Orchestrator({"s": tools.mcp}, journal=journal) as engine:
+        claim = await journal.announce("worker busy", {"at_once": 2})
+        async with engine.begin(flow(each())) as begun, anyio.create_task_group() as group:
+            group.start_soon(go, begun)
+            await until(lambda: len(queued(database)) == 2)
+            begun.cancel()
+            await until(lambda: ended)
+        claim.end(is_kept=True)
+    assert (ended[0].status, ended[0]["map"].status) == ("cancelled", "cancelled")
+    assert ended[0]["map"].items is None  # as of all tasks of which nothing was called
+    states = {status for (status,) in ask(database, "select status from run where kind='part'")}
+    assert states == {"cancelled"}
+    assert (tools.called, queued(database)) == ([], [])
 
 
 async def test_who_leaves_a_run_leaves_the_part_that_it_carries(
