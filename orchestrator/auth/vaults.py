@@ -139,11 +139,11 @@ def _unsafe(about: os.stat_result, *, is_directory: bool = False) -> str:
     if sys.platform == "win32":
         return ""
     if about.st_uid != os.getuid():
-        return f"somebody else owns its {'directory' if is_directory else 'file'}"
+        return f"its {'directory' if is_directory else 'file'} belongs to another user"
     if is_directory:
         return "others can write to the directory of" if about.st_mode & 0o022 else ""
     if not stat.S_ISREG(about.st_mode):
-        return "it is no regular file"
+        return "it is not a regular file"
     return "others can read its file" if about.st_mode & 0o077 else ""
 
 

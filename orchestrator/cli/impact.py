@@ -43,7 +43,7 @@ def show_impact(
     for path in workflows_below(directory):
         try:
             if not path.is_file():
-                complain(f"{path} was not checked: it is no file")
+                complain(f"{path} was not checked: it is not a file")
                 continue
             workflow = Workflow.load(path)
         except WorkflowError as error:

@@ -83,7 +83,7 @@ def _token(options: argparse.Namespace) -> str | None:
         try:
             token = options.token_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise _wrong(f"--token-file {where} cannot be read: {why}") from None
     if token is None:
         return None
@@ -99,7 +99,7 @@ def _check(options: argparse.Namespace, address: tuple[str, int] | None, token: 
         raise _wrong(f"--workflows {options.workflows} is no directory")
     if address is None:
         if options.token_file is not None:
-            raise _wrong("--token-file needs --http: over stdio there is nobody else")
+            raise _wrong("--token-file needs --http: over stdio no other program can connect")
         return
     if token is None and not _is_loopback(address[0]):
         how = f"write one to a file and give --token-file FILE, or set {TOKEN}"

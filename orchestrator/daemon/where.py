@@ -38,7 +38,7 @@ def check(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISDIR(found.st_mode):
-        raise UnsafeError("it is no directory")
+        raise UnsafeError("it is not a directory")
     if found.st_uid != os.getuid():
         raise UnsafeError("it belongs to another user")
     if stat.S_IMODE(found.st_mode) & 0o077:

@@ -77,7 +77,7 @@ def answer(
 
     store_of(journal).session().call(write, run)
     if not taken:
-        raise AnswerError(f"somebody else has answered {quoted(question.where)} now")
+        raise AnswerError(f"{quoted(question.where)} was answered by another process")
     left = [each for each in questions if not question.is_answered_with(each, all_items=all_items)]
     return question, len(left)
 

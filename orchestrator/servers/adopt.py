@@ -67,7 +67,7 @@ class Adopted:
         if (switch := switched_off(given)) is not None:
             return f"it has {switch}"
         if not isinstance(given, Mapping):
-            return "it is no object"
+            return "it is not an object"
         own = own_fields(given, fits)
         if words := whole_line(own, path.parent):
             own |= {"command": words[0], "args": [*words[1:], *own.get("args", [])]}

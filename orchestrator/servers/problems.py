@@ -35,7 +35,7 @@ MAX_COMMAND = 200  # characters of a command or URL
 
 
 def misspelled_patterns(server: Server, tools: Iterable[str]) -> Iterator[Problem]:
-    """Patterns of a server that fit no tool of it, but nearly: they hold nothing back."""
+    """Patterns that match no tool of their server, but nearly do: they have no effect."""
     names = list(tools)
     for field in ("approve", "sensitive", "deny", "allow"):
         patterns = getattr(server, field)
@@ -282,6 +282,6 @@ def unpinned_package(server: Server) -> Problem | None:
         return None
     specs = " and of ".join(quoted(server.redact(each.spec)) for each in free)
     pinned = " and ".join(quoted(server.redact(each.pinned)) for each in free)
-    what = f"server {quoted(server.name)} runs whatever version of {specs} is the newest"
+    what = f"server {quoted(server.name)} runs the newest version of {specs}"
     message, hint = f"{what} when it starts", f"name a version, as in {pinned}"
     return Problem("unpinned_package", message, hint=hint, severity="warning", text=server.name)

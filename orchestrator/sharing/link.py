@@ -27,7 +27,7 @@ from orchestrator.errors import JournalError
 from orchestrator.sharing.asked import Act, Asked
 from orchestrator.sharing.tables import GRACE_S, SILENT_S
 
-SILENT = "the database has not heard of this process for too long"
+SILENT = "no heartbeat of this process has reached the database in time"
 BEAT_S = 0.5
 # Before others may have what it holds; and so long a new connection is tried for.
 FENCE_S = 5.5

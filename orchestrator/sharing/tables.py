@@ -1,8 +1,8 @@
 """The tables and functions of a database in which processes share limits, rates and locks.
 
-Each process has a row in `member`, and one in `claim` for whatever it waits for, holds, or has
-started under a rate. They are unlogged: all of them together are gone if the server crashes, and
-then those who are alive say again what they hold, before anything is granted anew (`era`).
+Each process has a row in `member`, and a row in `claim` for each thing that it waits for, holds, or
+has started under a rate. The tables are unlogged, so a crash of the server empties them; the
+processes that still run then report what they hold before anything new is granted (`era`).
 
 A process changes the claims of a name under the lock of that name; it takes several in order,
 after the row of the process. `settle` grants what fits, in order of arrival.
@@ -10,7 +10,7 @@ after the row of the process. `settle` grants what fits, in order of arrival.
 
 from __future__ import annotations
 
-# A process that is silent for so long is frozen or cut off: others may have what it had.
+# Without a heartbeat for so long, a process counts as frozen or cut off; its claims are released.
 SILENT_S = 6.5
 # The connection of a process may be lost for so long before it counts as dead, and a process
 # says more often than that that it is alive.

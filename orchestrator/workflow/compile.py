@@ -81,7 +81,7 @@ class _WorkflowCompiler:
             self.problems.append(replace(problem_of(wrong, site.path), task=site.task))
         for name in ("critical", "end_run") if site.is_finally else ():
             if task.get(name):
-                message = f"{quoted(name)} means nothing in finally, which runs after the others"
+                message = f"{quoted(name)} has no effect in finally, which runs after the others"
                 self.problems.append(site.below(name).problem("wrong_value", message))
         of_item = _ITEM if task.get("for_each") is not None else frozenset()
         of_turn = of_item | (_LAST if isinstance(task.get("repeat"), Mapping) else frozenset())

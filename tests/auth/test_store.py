@@ -219,10 +219,10 @@ def test_a_file_that_others_may_have_made_is_not_used(
     file.parent.chmod(0o700)
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
-    assert "it is no regular file" in unusable(store)
+    assert "it is not a regular file" in unusable(store)
     store.set_aside(SUBJECT)
     assert (tmp_path / "elsewhere").exists()
     store.write(SUBJECT, LOGIN)
     assert store.read(SUBJECT) == LOGIN
     monkeypatch.setattr("os.getuid", lambda: file.stat().st_uid + 1)
-    assert "somebody else owns its file" in unusable(store)
+    assert "its file belongs to another user" in unusable(store)

@@ -213,7 +213,7 @@ def test_folders_of_others_are_left_out_and_a_pipe_is_not_waited_for(
     out, err = checked(capsys, "--check")
     assert "2 of 4 workflows broken" in out
     for name in ("pipe", "dangling"):
-        assert f"flows/{name}.json was not checked: it is no file" in err
+        assert f"flows/{name}.json was not checked: it is not a file" in err
 
 
 def test_warnings_and_notes_that_a_change_makes_are_counted(
@@ -305,7 +305,7 @@ def test_lock_and_validate_warn_of_a_package_without_a_version(
     text = '[servers.other]\ncommand = "uvx"\nargs = ["server%s"]\n'
     Path("servers.toml").write_text(text % "")
     said = (
-        'server "other" runs whatever version of "server" is the newest when it starts '
+        'server "other" runs the newest version of "server" when it starts '
         '(name a version, as in "server==1.2.3")'
     )
     Path("servers.lock").unlink()
@@ -317,7 +317,7 @@ def test_lock_and_validate_warn_of_a_package_without_a_version(
     both = '[servers.other]\ncommand = "npx"\nargs = ["-p", "a", "-p", "b", "a"]\n'
     Path("servers.toml").write_text(both)
     assert main(["lock", "--update"]) == 0
-    said = '"a" and of "b" is the newest when it starts (name a version, as in "a@1.2.3" and "b@'
+    said = '"a" and of "b" when it starts (name a version, as in "a@1.2.3" and "b@'
     assert said in capsys.readouterr().err
     Path("servers.toml").write_text(text % "==1.0")
     assert main(["lock", "--update"]) == 0

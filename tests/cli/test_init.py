@@ -66,7 +66,7 @@ def test_init_takes_over_the_servers_of_desktop_clients(
         "off": 'it has "disabled": true',
         "bad": "expected a command or a url, got neither",
         "odd": "${a b} has no form in servers.toml",
-        "text": "it is no object",
+        "text": "it is not an object",
     }.items():
         assert f"left out: {claude}: {name}: {why}" in err
     assert f"left out: {project.parent / '.claude.json'}: invalid JSON" in err

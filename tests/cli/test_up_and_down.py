@@ -332,8 +332,8 @@ def test_a_directory_that_others_can_reach_is_not_used(
     assert main(["up", "--servers", servers]) == 2
     why = {
         "mode": f"others may use it; run: chmod 700 {directory}",
-        "link": "it is no directory",
-        "file": "it is no directory",
+        "link": "it is not a directory",
+        "file": "it is not a directory",
         "owner": "it belongs to another user",
     }[fault]
     expected = f'orchestrator: "{directory}" cannot hold a warm pool: {why}\n'

@@ -287,7 +287,7 @@ def test_where_pools_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.delenv(name, raising=False)
     assert where.directory() == f"/tmp/mcp-orchestrator-{os.getuid()}"
     (tmp_path / "file").touch()
-    with pytest.raises(where.UnsafeError, match="it is no directory"):
+    with pytest.raises(where.UnsafeError, match="it is not a directory"):
         where.check(str(tmp_path / "file"))
     monkeypatch.setattr(os, "getuid", lambda: -1)
     with pytest.raises(where.UnsafeError, match="it belongs to another user"):
