@@ -79,6 +79,7 @@ class Submitting(Runs):
             WorkflowError: As for `run`, of what is known without the servers.
             JournalError: It cannot be kept.
         """
+        when.order.check()
         request = self._request(workflow, inputs, options)
         order = replace(when.order, servers=tuple(request.workflow.plan.servers))
         journal, new = self._kept_in(), replace(when, order=order)

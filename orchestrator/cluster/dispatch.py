@@ -159,7 +159,7 @@ class DbosDispatch:
             for run, queue, priority in runs:
                 options: EnqueueOptions = {
                     "queue_name": queue,
-                    "priority": _LAST - priority,
+                    "priority": max(1, _LAST - priority),  # what is no number of DBOS ends workers
                     "workflow_name": CARRY,
                     "workflow_id": run,
                     "app_version": VERSION,

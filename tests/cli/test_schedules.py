@@ -50,6 +50,8 @@ def test_what_is_wrong_makes_no_schedule(
     url = ["--journal", database.url]
     assert main(["schedule", flow, "--cron", "0 3 * *", *url]) == 2
     assert "expected 5 fields" in capsys.readouterr().err
+    assert main(["schedule", flow, "--cron", "@daily", "--priority", "5000", *url]) == 2
+    assert "expected a priority from -1000 to 1000, got 5000" in capsys.readouterr().err
     assert main(["schedules", "--journal", "runs.db"]) == 2
     assert "schedules are in a journal in PostgreSQL" in capsys.readouterr().err
     with pytest.raises(SystemExit):

@@ -130,7 +130,7 @@ def test_what_waits_goes_by_priority_and_makes_workers_ask_more_often(
         queue.pace(db, [HERE], 1)
         assert pace_s() == IDLE_S
         queue.put([("last", HERE, -MOST_PRIORITY), ("plain", HERE, 0)])
-        queue.put([("urgent", HERE, MOST_PRIORITY), ("elsewhere", f"{QUEUE}of others", 0)])
+        queue.put([("urgent", HERE, 9 * MOST_PRIORITY), ("elsewhere", f"{QUEUE}of others", 0)])
         queue.put([("first", f"{QUEUE}of others", 0)])  # it is in a queue already
         queue.pace(db, [HERE, f"{QUEUE}of others"], 1)
         assert pace_s() == BUSY_S
