@@ -18,6 +18,7 @@ import pytest
 
 from orchestrator.calls.grants import Claim, Granter
 from orchestrator.journal.location import Address, store_of
+from orchestrator.sharing.link import SILENT
 from orchestrator.sharing.machine import Machine
 from orchestrator.workflow.hold import Hold
 from tests.journals import ask
@@ -205,7 +206,7 @@ async def test_what_a_frozen_process_held_it_has_lost_when_it_goes_on(database: 
         grant = await shared.grant(Claim(Hold("lock x"), 1), age)
         os.kill(process.pid, signal.SIGCONT)
         said = b""
-        while b"lost: the database has not heard" not in said:
+        while f"lost: {SILENT}".encode() not in said:
             said += await process.stdout.receive()
         process.kill()
         await process.aclose()
