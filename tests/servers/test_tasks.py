@@ -59,9 +59,10 @@ def task(tool: str, **more: Any) -> dict[str, Any]:
 @pytest.mark.anyio
 async def test_tools_are_called_as_tasks(design: str) -> None:
     told: list[Event] = []
-    names = ("build", "ask", "fail", "refuse", "drop", "forget")
+    names = ("ask", "fail", "refuse", "drop", "forget")
+    build = task("build", arguments={"steps": 15})  # enough for one to be seen
     plan = {
-        "tasks": [*map(task, names), task("stuck", timeout_s=2.0)],
+        "tasks": [build, *map(task, names), task("stuck", timeout_s=2.0)],
         "max_concurrency": 0,
     }
     with anyio.fail_after(TIMEOUT_S):
@@ -88,7 +89,7 @@ async def test_tools_are_called_as_tasks(design: str) -> None:
     assert "queued" in {each.message for each in events}
     assert any(each.message.startswith("step ") for each in events)
     if design == LEGACY:  # where progress of the call goes on
-        assert (2.0, 2.0) in {(each.progress, each.total) for each in events}
+        assert (15.0, 15.0) in {(each.progress, each.total) for each in events}
 
 
 @DESIGNS
