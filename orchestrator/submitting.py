@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Unpack
 
@@ -16,7 +15,8 @@ from orchestrator.errors import JournalError
 from orchestrator.journal import orders, schedules
 from orchestrator.journal.history import QUEUED
 from orchestrator.journal.orders import Order, Submitted
-from orchestrator.journal.schedules import Schedule
+from orchestrator.journal.schedules import Schedule, Scheduled
+from orchestrator.journal.store import Database
 from orchestrator.preflight import WorkflowSource
 from orchestrator.run_request import Inputs, RunOptions
 from orchestrator.runs import Runs
@@ -72,22 +72,30 @@ class Submitting(Runs):
         workflow: WorkflowSource,
         inputs: Inputs = None,
         **options: Unpack[RunOptions],
-    ) -> None:
+    ) -> Scheduled:
         """Have workers submit a workflow whenever a schedule says so; takes else what `queue` does.
+
+        A schedule of the same name is replaced by this one, and what was different is returned.
 
         Raises:
             WorkflowError: As for `run`, of what is known without the servers.
-            JournalError: It cannot be kept.
+            JournalError: It is wrong, or cannot be kept.
         """
-        when.order.check()
         request = self._request(workflow, inputs, options)
         order = replace(when.order, servers=tuple(request.workflow.plan.servers))
-        journal, new = self._kept_in(), replace(when, order=order)
+        when = replace(when, workflow=request.workflow.name, order=order)
+        when.check()
+        journal, new = self._kept_in(), when.planned()
         if isinstance(journal.location, Path):
             raise JournalError("a schedule needs a journal in PostgreSQL")
         text = record_of(request, self._pool).request(self.hiding, outputs=journal.outputs)
-        put = partial(schedules.put, schedule=new, request=text)
+        done: list[Scheduled] = []
+
+        def put(db: Database) -> None:
+            done[:] = [schedules.put(db, new, text)]
+
         await to_thread.run_sync(journal.open_writer().session.call, put)
+        return done[0]
 
     async def end(self, run_id: str, reason: str = "cancelled by another process") -> RunResult:
         """Cancel a run of the journal that no process carries; the tasks of its `finally` run here.

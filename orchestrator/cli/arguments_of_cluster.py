@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.cli.parser import at, count, delay, flag, integer, label, place, positive
+from orchestrator.cli.parser import at, count, delay, flag, integer, label, name, place, positive
 
 _DUE: dict[str, Any] = {"dest": "due", "default": 0.0, "metavar": "TIME"}
 _DATABASE: dict[str, Any] = {
@@ -28,7 +28,8 @@ ORDERS: dict[str, dict[str, Any]] = {
         "help": "a higher one goes first, from -1000 to 1000 (default: 0)",
     },
     "--delay": _DUE | {"type": delay, "help": "begin so long from now: 30s, 10m, 12h, 7d"},
-    "--at": _DUE | {"type": at, "help": "begin then: 2026-01-31T03:00, or 03:00 for the next one"},
+    "--at": _DUE
+    | {"type": at, "help": "begin then: 2026-01-31T03:00, or the next 03:00; also 03:00+02:00"},
     "--max-runs": {
         "type": count,
         "metavar": "N",
@@ -81,7 +82,11 @@ OF_CLUSTER: dict[str, tuple[str, str, str, dict[str, dict[str, Any]]]] = {
                 "metavar": "ZONE",
                 "help": "the time zone, such as Europe/Berlin (default: UTC)",
             },
-            "--name": {"metavar": "NAME", "help": "its name (default: that of the workflow)"},
+            "--name": {
+                "type": name,
+                "metavar": "NAME",
+                "help": "its name (default: that of the workflow)",
+            },
             "--catch-up": flag("make up for the last time that passed while no worker was there"),
         },
     ),

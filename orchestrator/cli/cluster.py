@@ -67,12 +67,13 @@ def submit(options: argparse.Namespace) -> int:
 
     async def put() -> Submitted:
         async with engine:
-            return await engine.submit(workflow, inputs, _order(options), **settings)
+            return await engine.submit(workflow, inputs, order, **settings)
 
+    order = _order(options)
     submitted = in_event_loop(put)
     print(submitted.run)
     how = f'"orchestrator show {submitted.run}" shows how it is'
-    done = "submitted" if submitted.is_new else has_key(submitted.run, options.key)
+    done = "submitted" if submitted.is_new else has_key(submitted, order)
     print(f"{done}; {how}", file=sys.stderr)
     journal = engine.journal_location
     assert journal is not None

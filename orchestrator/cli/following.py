@@ -30,7 +30,7 @@ from orchestrator.journal.history import OPEN, PAUSED, RUNNING, KnownRun
 from orchestrator.journal.kept import documents_of
 from orchestrator.journal.kept_run import ask_to_end
 from orchestrator.journal.location import Address
-from orchestrator.journal.orders import Order
+from orchestrator.journal.orders import Order, Submitted
 from orchestrator.workflow.model import Workflow
 
 LOOK_S = 0.5
@@ -49,9 +49,11 @@ def check_on(options: argparse.Namespace) -> None:
         raise WorkflowError("usage", found)
 
 
-def has_key(run: str, key: str | None) -> str:
+def has_key(submitted: Submitted, order: Order) -> str:
     """What is said of a run that was submitted before."""
-    return f"run {run} has the key {quoted(str(key))} already: nothing new is submitted"
+    has = f"run {submitted.run} has the key {quoted(str(order.key))} already"
+    keeps = f"; other than asked for now, it has {', '.join(submitted.differs)}"
+    return f"{has}: nothing new is submitted{keeps if submitted.differs else ''}"
 
 
 def follow(
@@ -93,9 +95,10 @@ class _Submitted(CancellableRun):
         order: Order = self.options.order
         async with self.orchestrator:
             submit = self.orchestrator.submit
-            run, is_new = await submit(self.workflow, self.inputs, order, **settings)
-        done = f"run {run} is submitted" if is_new else has_key(run, order.key)
-        print(done, file=sys.stderr)
+            submitted = await submit(self.workflow, self.inputs, order, **settings)
+        run = submitted.run
+        is_new = submitted.is_new
+        print(f"run {run} is submitted" if is_new else has_key(submitted, order), file=sys.stderr)
         journal = self.orchestrator.journal_location
         assert isinstance(journal, Address)
         following = Following(journal, run, self.workflow, Announcer(self.observers))

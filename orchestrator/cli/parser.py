@@ -6,6 +6,7 @@ Imports only the standard library, so that `--help` is instant.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,6 +29,11 @@ class CommandParser(Parser):
     """A command: options and arguments in any order, and errors with the usage of the command."""
 
     _is_inside = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # What begins so is a value, `-5s` as well as `-5`: its type says what is wrong with it.
+        self._negative_number_matcher = re.compile(r"-\.?\d")
 
     # argparse gives all of `NAME=VALUE ...` to the first place where one could be: a value after an
     # option would be unknown.
@@ -142,17 +148,18 @@ def at(text: str) -> float:
     """A moment to come, or the next time that a clock shows this; seconds since 1970."""
     from datetime import datetime, time, timedelta
 
-    now = datetime.now().astimezone()
     try:
-        if ":" in text and "-" not in text:
+        if text[2:3] == ":":
             clock = time.fromisoformat(text)
-            found = now.replace(hour=clock.hour, minute=clock.minute, second=clock.second)
+            now = datetime.now(clock.tzinfo)
+            found = datetime.combine(now.date(), clock)  # in the zone that it names, if any
             return (found if found > now else found + timedelta(days=1)).timestamp()
         moment = datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
-        message = f'expected a time such as 2026-01-31T03:00 or 03:00, got "{text}"'
+        forms = "2026-01-31T03:00 or 03:00, either also with an offset such as +02:00 or Z"
+        message = f'expected a time such as {forms}, got "{text}"'
         raise argparse.ArgumentTypeError(message) from None
-    if moment <= now.timestamp():
+    if moment <= datetime.now().timestamp():
         expected = f'expected a time to come, got "{text}", which has passed'
         raise argparse.ArgumentTypeError(f"{expected}; without it the run begins at once")
     return moment
@@ -162,6 +169,14 @@ def place(text: str) -> str:
     """A file or a URL; an empty text is most likely a variable that is not set."""
     if not text.strip():
         message = "expected a file or a URL, got an empty text: is a variable of your shell unset?"
+        raise argparse.ArgumentTypeError(message)
+    return text
+
+
+def name(text: str) -> str:
+    """A name; an empty text is most likely a variable that is not set."""
+    if not text.strip():
+        message = "expected a name, got an empty text: is a variable of your shell unset?"
         raise argparse.ArgumentTypeError(message)
     return text
 

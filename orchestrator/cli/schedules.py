@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.history import configured, database_of, path_of, worker_command
 from orchestrator.cli.streams import write_json
-from orchestrator.documents.text import quoted
+from orchestrator.documents.encode import to_json
+from orchestrator.documents.text import cut, listed, name_of, quoted
 from orchestrator.journal import schedules as kept
+from orchestrator.journal.asked import wants
 from orchestrator.journal.location import Address, store_of
 from orchestrator.journal.orders import Order
-from orchestrator.journal.schedules import Schedule
+from orchestrator.journal.schedules import Schedule, Scheduled
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-COLUMNS = ("schedule", "workflow", "cron", "zone", "next", "last run", "missed")
+LAST = "last run"
+COLUMNS = ("schedule", "cron", "next", LAST, "with")
+RUN_DIGITS = 16  # of the id of a run: those of its time and some more, which name no other one
+MOST = 20  # characters of an input
+MOST_INPUTS = 4
 
 
 def schedules(options: argparse.Namespace) -> int:
@@ -46,54 +52,78 @@ def schedules(options: argparse.Namespace) -> int:
 
 
 def _table(found: list[Schedule]) -> Table:
+    """The schedules, in 80 columns: a run by the beginning of its id, and what is set in words."""
     from orchestrator.cli.rows import cells, new_table
 
-    table = new_table(*COLUMNS)
+    have_run = any(each.run for each in found)
+    table = new_table(*(name for name in COLUMNS if have_run or name != LAST))
+    for column in table.columns[1:-1]:
+        column.no_wrap = True
+    table.columns[0].min_width, table.columns[-1].ratio = 8, 1
     for each in found:
-        moment = _moment(each.next, each.zone)
-        missed = f"{each.missed:,}" if each.missed else ""
-        row = each.name, each.workflow, each.cron, each.zone, moment, each.run or "", missed
-        table.add_row(*cells(row))
+        last = [(each.run or "")[:RUN_DIGITS]] if have_run else []
+        at = f"{_at(each.next, each.zone):%Y-%m-%d %H:%M}"
+        table.add_row(*cells((each.name, each.cron, at, *last, ", ".join(_with(each)))))
     return table
 
 
-def _moment(at_s: float, zone: str) -> str:
+def _with(schedule: Schedule) -> Iterator[str]:
+    """What of a schedule is other than that of one which says only when."""
+    if schedule.workflow != schedule.name:
+        yield f"workflow {name_of(schedule.workflow)}"
+    if schedule.zone != "UTC":
+        yield schedule.zone
+    yield from wants(schedule.order)
+    if schedule.catch_up:
+        yield "catch-up"
+    if schedule.missed:
+        yield f"missed {schedule.missed:,}"
+    given = [f"{name}={cut(to_json(value), MOST)}" for name, value in schedule.inputs.items()]
+    if given:
+        yield listed(given, MOST_INPUTS)
+
+
+def _at(at_s: float, zone: str) -> datetime:
+    """A moment as a clock of the zone shows it, or that of UTC if this machine has not the zone."""
     from zoneinfo import ZoneInfo
 
-    return f"{datetime.fromtimestamp(at_s, ZoneInfo(zone)):%Y-%m-%d %H:%M}"
+    try:
+        return datetime.fromtimestamp(at_s, ZoneInfo(zone))
+    except (KeyError, ValueError, OSError):
+        return datetime.fromtimestamp(at_s, UTC)
 
 
 def schedule(options: argparse.Namespace) -> int:
     """`orchestrator schedule`."""
-    from orchestrator.cli.cluster import asked, lacking
+    from orchestrator.cli.cluster import asked
     from orchestrator.cli.signals import in_event_loop
     from orchestrator.cluster.waiting import lacks
 
-    try:
-        from orchestrator.cluster.cron import Cron
-    except ImportError as error:
-        raise lacking("a schedule", error) from None
-    cron = Cron(options.cron, options.zone)
     workflow, inputs, engine = asked(options)
     order = Order(None, options.priority, 0.0, options.max_runs, tuple(options.labels))
-    next_s = cron.next(time.time())
     of_time = options.cron, options.zone, options.catch_up
-    new = Schedule(options.name or workflow.name, workflow.name, *of_time, order, next_s)
+    new = Schedule(options.name or workflow.name, workflow.name, *of_time, order)
     journal = engine.journal_location
     assert isinstance(journal, Address)  # which the command line has checked
     settings = {"schedule": options.schedule, "max_concurrency": options.max_concurrency}
 
-    async def put() -> Schedule | None:
+    async def put() -> Scheduled:
         async with engine:
-            earlier = {each.name: each for each in kept.known(journal)}
-            await engine.schedule(new, workflow, inputs, **settings)
-        return earlier.get(new.name)
+            return await engine.schedule(new, workflow, inputs, **settings)
 
-    before = in_event_loop(put)
-    of = f"schedule {quoted(new.name)}, {new.cron} ({new.zone}): the next run is at"
-    was = "" if before is None else f"; it was {before.cron} ({before.zone}) of {before.workflow}"
-    print(f"{of} {cron.at(next_s)}{was}", file=sys.stderr)
+    made = in_event_loop(put)
+    print(_said(made), file=sys.stderr)
     order = replace(order, servers=tuple(workflow.plan.servers))
     if missing := lacks(journal, order, worker_command(options)).text:
         complain(f"nothing carries its runs now: {missing}")
     return 0
+
+
+def _said(made: Scheduled) -> str:
+    """What `schedule` has done, in words."""
+    now = made.schedule
+    first = _at(now.next, now.zone).isoformat(timespec="seconds")
+    text = f"schedule {quoted(now.name)}, {now.cron} ({now.zone}): the next run is at {first}"
+    if made.is_new:
+        return text
+    return f"{text}; it was there already, with {', '.join(made.was) or 'all of this'}"

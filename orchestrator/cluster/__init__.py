@@ -8,7 +8,7 @@ its id. Nothing else imports DBOS.
 - `offers` is what workers offer, without the servers that do not start there, which `outages`
   knows; `release` chooses which runs are handed out now and to whom, and `waiting` says why one
   waits.
-- `firing` submits what schedules say, whose times `cron` has.
+- `firing` submits what schedules say.
 - `memory` ends a worker that has none left, or stands still.
 - `dispatch` is the queue, DBOS on PostgreSQL.
 - `turns` has one worker at a time do what is to be done once for all of them.
@@ -16,4 +16,4 @@ its id. Nothing else imports DBOS.
 
 from __future__ import annotations
 
-__all__ = ["cron", "dispatch", "lookout", "turns", "waiting", "worker"]
+__all__ = ["dispatch", "lookout", "turns", "waiting", "worker"]

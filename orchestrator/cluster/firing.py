@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from orchestrator.cluster.cron import GRACE_S, MOST_MISSED, Cron
 from orchestrator.cluster.release import alone
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import counted, quoted
+from orchestrator.errors import JournalError
 from orchestrator.journal import schedules
+from orchestrator.journal.cron import GRACE_S, MOST_MISSED, Cron
 from orchestrator.journal.history import QUEUED
 from orchestrator.journal.orders import put_once
 from orchestrator.journal.schedules import Schedule
@@ -23,20 +24,32 @@ _NOTE = """update schedule set next=?, last=coalesce(?, last), run=coalesce(?, r
 missed=missed+? where name=?"""
 
 
-def fire(db: Database, tell: Callable[[str], None]) -> None:
-    """Submit what is due, and tell of times that passed while no worker was connected."""
+def fire(db: Database, tell: Callable[[str], None], told: set[str]) -> None:
+    """Submit what is due, and tell of times that passed while no worker was connected.
+
+    A schedule whose zone or expression this machine does not know is left to others; what is told
+    of it is added to `told`, and told once.
+    """
     if not db.execute(f"select exists({_DUE})").fetchone()[0]:
         return
     with alone(db):
         for row in db.execute(_DUE).fetchall():
-            if said := _fire(db, schedules.of_row(row)):
-                tell(said)
+            schedule = schedules.of_row(row)
+            try:
+                cron = Cron(schedule.cron, schedule.zone)
+            except JournalError as error:
+                said = f"this worker cannot submit schedule {quoted(schedule.name)}: {error}"
+                if said not in told:
+                    told.add(said)
+                    tell(said)
+            else:
+                if said := _fire(db, schedule, cron):
+                    tell(said)
 
 
-def _fire(db: Database, schedule: Schedule) -> str:
+def _fire(db: Database, schedule: Schedule, cron: Cron) -> str:
     """Submit one run, unless its time is long over; what is to be said of it."""
     request, now_s = db.execute(_REQUEST, (schedule.name,)).fetchone()
-    cron = Cron(schedule.cron, schedule.zone)
     last, next_s, times = cron.passed(schedule.next, now_s)
     fires = schedule.catch_up or now_s - last <= GRACE_S
     missed, run = times - 1 if fires else times, None

@@ -70,7 +70,7 @@ class Lookout:
         self._location, self._dispatch, self._outages = location, dispatch, outages
         self._may_take, self._tell, self._carries = may_take, tell, carries
         self._takes_at, self._asks_at = 0.0, time.monotonic() + LOST_S
-        self._not_carried = set[str]()
+        self._not_carried, self._told = set[str](), set[str]()
         self.workers = 1
         self._lock = threading.Lock()
 
@@ -112,7 +112,7 @@ class Lookout:
             self._dispatch.put_again(run, release.queue_for(db, run, others) or ASIDE)
 
     def _look_for_all(self, db: Database, its: Turn) -> None:
-        fire(db, self._tell)
+        fire(db, self._tell, self._told)
         ready, waits, is_check = self._ready(db), release.waits(db), its >= Turn.CHECK
         if not (ready or waits or is_check):
             return

@@ -15,8 +15,9 @@ writes.
 - `glance` is what a run has come to so far, without what may be large; `live` what it does now, for
   those who watch it; `following` makes events of both.
 - `hiding` keeps secrets out of the file: it has their names, and gets them back.
-- `orders` is what is asked of the queue for a run that is submitted; `schedules` has workflows that
-  are submitted again and again.
+- `orders` is what is asked of the queue for a run that is submitted, and `asked` says it in words;
+  `schedules` has workflows that
+  are submitted again and again, and `cron` their times.
 - `workers` is what the workers that live offer.
 - `answers` answers the questions of a run that another process carries, or none; `memo` has answers
   of calls for other runs.
@@ -33,6 +34,8 @@ from __future__ import annotations
 
 __all__ = [
     "answers",
+    "asked",
+    "cron",
     "database",
     "following",
     "glance",

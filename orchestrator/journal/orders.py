@@ -6,30 +6,44 @@ A row for each such run, in a database only. Workers hand out what these rows al
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple
 
 from anyio import to_thread
 
 from orchestrator.documents.encode import to_json
-from orchestrator.documents.text import counted, quoted
+from orchestrator.documents.jsonpath import describe
+from orchestrator.documents.text import quoted
 from orchestrator.errors import JournalError
-from orchestrator.journal.history import find, reading
+from orchestrator.journal.asked import other_request, other_wants
+from orchestrator.journal.history import QUEUED, reading
 from orchestrator.journal.location import Location
 from orchestrator.journal.store import Database
 from orchestrator.journal.writer import Lease, Writer
 
 MOST_PRIORITY = 1000
+MOST_RUNS = 1_000_000
 MOST_YEARS = 100  # from now to when a run may begin: what is more is a slip
 YEAR_S = 365.25 * 86_400
 MAX_KEY = 500  # characters
 NEW = "insert into run values(?, ?, ?, ?, ?, ?, ?, ?, null, null, ?, null)"
 _INSERT = """insert into queued(run, workflow, key, priority, due, max_runs, labels, servers)
 values(?, ?, ?, ?, ?, ?, ?, ?)"""
+_OF_RUNS = """select id, key, priority, case when status='queued' then due else 0 end, max_runs,
+labels::jsonb, servers::jsonb from queued join run on id=run where id = any(?::text[])"""
 _ONCE = f"{_INSERT} on conflict(key) do nothing"
+_TYPES: dict[str, tuple[Any, str]] = {
+    "key": ((str, NoneType), "a string"),
+    "priority": (int, "an integer"),
+    "due": ((int, float), "a number of seconds since 1970"),
+    "max_runs": ((int, NoneType), "an integer"),
+    "labels": ((tuple, list), 'a sequence of names such as ("gpu",)'),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +73,37 @@ class Order:
 
     def check(self) -> None:
         """Refuse what no queue can do. Raises `JournalError`."""
+        for name, (kind, expected) in _TYPES.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, kind):
+                raise JournalError(f"expected {name} to be {expected}, got {describe(value)}")
+        for label in self.labels:
+            if not isinstance(label, str) or not label.strip() or not _can_be_kept(label):
+                raise JournalError(f"expected each label to be a name, got {describe(label)}")
         if not -MOST_PRIORITY <= self.priority <= MOST_PRIORITY:
             expected = f"from {-MOST_PRIORITY} to {MOST_PRIORITY}"
             raise JournalError(f"expected a priority {expected}, got {self.priority}")
-        if self.max_runs is not None and self.max_runs < 1:
-            raise JournalError(f"expected max_runs of at least 1, got {self.max_runs}")
-        if not self.due < time.time() + MOST_YEARS * YEAR_S:
+        if self.max_runs is not None and not 1 <= self.max_runs <= MOST_RUNS:
+            raise JournalError(f"expected max_runs from 1 to {MOST_RUNS:,}, got {self.max_runs:,}")
+        if not -math.inf < self.due < time.time() + MOST_YEARS * YEAR_S:
             years = (self.due - time.time()) / YEAR_S
             expected = f"expected a time to begin within {MOST_YEARS} years"
             raise JournalError(f"{expected}, got one in {years:,.0f} years")
         if self.key is not None and not 0 < len(self.key) <= MAX_KEY:
             raise JournalError(f"expected a key of 1 to {MAX_KEY} characters, got {len(self.key)}")
+        if self.key is not None and not _can_be_kept(self.key):
+            raise JournalError(f"a database cannot keep the key {quoted(self.key)}")
 
     def row(self, run: str, workflow: str) -> tuple[object, ...]:
         """The values of its row."""
         labels, servers = (to_json(sorted(set(each))) for each in (self.labels, self.servers))
         wants = self.key, self.priority, self.due, self.max_runs
         return (run, workflow, *wants, labels, servers)
+
+
+def _can_be_kept(text: str) -> bool:
+    """Whether a text is one that a database can have."""
+    return "\0" not in text and not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 class _KeyTakenError(JournalError):
@@ -88,10 +116,12 @@ class Submitted(NamedTuple):
     Attributes:
         run: Its id.
         is_new: Whether it was submitted now; else it is the one that has had the key before.
+        differs: What that one asks of the queue, in words, where it asks for something else.
     """
 
     run: str
     is_new: bool = True
+    differs: tuple[str, ...] = ()
 
 
 def put_once(db: Database, row: tuple[Any, ...], order: Order) -> str:
@@ -142,43 +172,38 @@ def _keep_once(writer: Writer, row: tuple[Any, ...], order: Order, key: str) -> 
     try:
         writer.session.call(insert)
     except _KeyTakenError:
-        return Submitted(_run_of_key(writer.location, key, request), is_new=False)
+        return _of_key(writer.location, key, request, order)
     return Submitted(run)
 
 
-def _run_of_key(journal: Location, key: str, request: str) -> str:
+def _of_key(journal: Location, key: str, request: str, order: Order) -> Submitted:
     """The run that has a key, if it is asked for the same as `request` asks.
 
     Raises:
         JournalError: It has another workflow or other inputs, or was deleted in this moment.
     """
     with reading(journal) as db:
-        query = "select id, request from queued join run on id=run where key=?"
+        query = "select id, request, status from queued join run on id=run where key=?"
         row = db.execute(query, (key,)).fetchone()
+        kept = row and of_runs(db, [row[0]])
     if row is None:
         raise JournalError(f"the run with the key {quoted(key)} was deleted just now: submit again")
-    run, earlier = row
-    if found := list(_differences(json.loads(earlier), json.loads(request))):
+    run, earlier, status = row
+    if found := list(other_request(json.loads(earlier), json.loads(request))):
         what = " and ".join(found)
         fix = "give another key, or submit what that run was"
         raise JournalError(f"key {quoted(key)} is that of run {run}, which has {what}: {fix}")
-    return find(journal, run).id
+    now = order if status == QUEUED else replace(order, due=0.0)  # which counts no more
+    return Submitted(run, False, tuple(other_wants(kept[run], now)))
 
 
-def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    before, after = earlier["workflow"], now["workflow"]
-    tasks, new = ({each["id"]: each for each in part["tasks"]} for part in (before, after))
-    names = _changed(tasks, new)
-    fields = _changed({**before, "tasks": 0}, {**after, "tasks": 0})
-    said = [f"{counted(len(names), 'task')}: {', '.join(names[:5])}"] if names else []
-    said += [", ".join(fields)] if fields else []
-    if said:
-        yield f"another workflow ({'; '.join(said)})"
-    if inputs := _changed(earlier["inputs"], now["inputs"]):
-        yield f"other inputs ({', '.join(inputs)})"
+def of_runs(db: Database, runs: Sequence[str]) -> dict[str, Order]:
+    """What was asked of the queue for those of these runs that were submitted, by their ids.
 
-
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    names = {**before, **after}
-    absent = object()
-    return [name for name in names if before.get(name, absent) != after.get(name, absent)]
+    Only a run that has not begun has a time: of others, the time is that of their questions.
+    """
+    rows = db.execute(_OF_RUNS, (list(runs),)).fetchall()
+    return {
+        run: Order(key, priority, due, most, tuple(labels), tuple(servers))
+        for run, key, priority, due, most, labels, servers in rows
+    }

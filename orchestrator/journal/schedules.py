@@ -5,19 +5,27 @@ A row for each, in a database only. Workers make a run of it whenever its time h
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
 
+from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.suggest import did_you_mean
-from orchestrator.documents.text import quoted
+from orchestrator.documents.text import listed, quoted, visible
 from orchestrator.errors import JournalError
+from orchestrator.journal.asked import other_request, other_wants
+from orchestrator.journal.hiding import mask
 from orchestrator.journal.history import reading
 from orchestrator.journal.location import Location
 from orchestrator.journal.orders import Order
 from orchestrator.journal.store import Database
 
 _COLUMNS = "name, workflow, cron, zone, catch_up, priority, max_runs, labels::jsonb, servers::jsonb"
-_TIMES = "next, last, run, missed"
+_TIMES = "next, last, run, missed, (request::json -> 'inputs')::text"
+MAX_NAME = 100  # characters
+_MOST = 10  # names in a message
 _PUT = """insert into schedule(name, workflow, cron, zone, catch_up, priority, max_runs, labels,
 servers, request, next) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict(name) do update
 set workflow=excluded.workflow, cron=excluded.cron, zone=excluded.zone, next=excluded.next,
@@ -35,10 +43,11 @@ class Schedule:
         cron: When, as a cron expression, and `zone` the time zone of that.
         catch_up: Whether the last of the times that passed without a worker is made up for.
         order: What is asked of the queue for each run.
-        next: When it is next, seconds since 1970.
+        next: When it is next, seconds since 1970; 0 for a new one: the next time from now.
         last: The last time that it was, and `run` the id of that run; None if there was none.
         run: The id of its last run.
         missed: How many times have passed without a worker since it was made.
+        inputs: The inputs of its runs, with `***` for each secret; of one that is kept.
     """
 
     name: str
@@ -47,10 +56,43 @@ class Schedule:
     zone: str
     catch_up: bool
     order: Order
-    next: float
+    next: float = 0.0
     last: float | None = None
     run: str | None = None
     missed: int = 0
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Refuse what no worker could run. Raises `JournalError`."""
+        for name in ("name", "cron", "zone"):
+            if not isinstance(value := getattr(self, name), str):
+                raise JournalError(f"expected {name} to be a string, got {describe(value)}")
+        if not isinstance(self.catch_up, bool):
+            what = describe(self.catch_up)
+            raise JournalError(f"expected catch_up to be true or false, got {what}")
+        is_shown = visible(self.name) == self.name == self.name.strip()
+        if not is_shown or not 0 < len(self.name) <= MAX_NAME:
+            expected = f"expected a name of 1 to {MAX_NAME} visible characters"
+            got = f"{quoted(self.name)} with {len(self.name):,}"
+            raise JournalError(f"{expected} for the schedule, got {got}; --name gives another one")
+        if self.order.key is not None or self.order.due:
+            why = "each run of a schedule has a key and a time of its own"
+            raise JournalError(f"{why}: give its order no key and no due")
+        self.order.check()
+
+    def planned(self) -> Schedule:
+        """This schedule with its next time from now.
+
+        Raises:
+            JournalError: Its expression or its zone is wrong.
+        """
+        try:
+            from orchestrator.journal.cron import Cron
+        except ImportError as error:
+            fix = "pip install 'mcp-orchestrator[cluster]'"
+            raise JournalError(f"a schedule needs more packages ({error}): {fix}") from None
+        cron = " ".join(self.cron.split())
+        return replace(self, cron=cron, next=Cron(cron, self.zone).next(time.time()))
 
     def to_dict(self) -> dict[str, Any]:
         """The schedule as a JSON object."""
@@ -60,7 +102,21 @@ class Schedule:
         return fields | wants
 
 
-def put(db: Database, schedule: Schedule, request: str) -> None:
+class Scheduled(NamedTuple):
+    """A schedule that was made or changed.
+
+    Attributes:
+        schedule: As it is now.
+        is_new: Whether there was none of this name.
+        was: What was different before, in words.
+    """
+
+    schedule: Schedule
+    is_new: bool
+    was: tuple[str, ...] = ()
+
+
+def put(db: Database, schedule: Schedule, request: str) -> Scheduled:
     """Make a schedule, or change the one of this name.
 
     Args:
@@ -68,11 +124,33 @@ def put(db: Database, schedule: Schedule, request: str) -> None:
         schedule: The schedule.
         request: What each run is asked for, as the row of a run has it.
     """
+    query = f"{SELECT} where name=?", "select request from schedule where name=?"
+    before, text = (db.execute(each, (schedule.name,)).fetchone() for each in query)
     order = schedule.order
     *_, labels, servers = order.row("", "")
     of_time = schedule.name, schedule.workflow, schedule.cron, schedule.zone, schedule.catch_up
     of_runs = order.priority, order.max_runs, labels, servers, request
     db.execute(_PUT, (*of_time, *of_runs, schedule.next))
+    if before is None:
+        return Scheduled(schedule, is_new=True)
+    was = _was(of_row(before), json.loads(text[0]), schedule, json.loads(request))
+    return Scheduled(schedule, False, tuple(was))
+
+
+def _was(
+    before: Schedule, asked: Mapping[str, Any], now: Schedule, request: Mapping[str, Any]
+) -> Iterator[str]:
+    """What was different before, in words."""
+    for name in ("workflow", "cron", "zone"):
+        if (value := getattr(before, name)) != getattr(now, name):
+            yield f"{name} {quoted(value)}"
+    yield from other_wants(before.order, now.order)
+    if before.catch_up != now.catch_up:
+        yield "catch-up" if before.catch_up else "no catch-up"
+    yield from other_request(asked, request)
+    for name in ("schedule", "max_concurrency"):
+        if (value := asked["settings"].get(name)) != request["settings"].get(name):
+            yield f"{name.replace('_', '-')} {'none' if value is None else value}"
 
 
 def known(journal: Location) -> list[Schedule]:
@@ -86,8 +164,10 @@ SELECT = f"select {_COLUMNS}, {_TIMES} from schedule"
 
 def of_row(row: tuple[Any, ...]) -> Schedule:
     """A schedule of a row that `SELECT` has found."""
-    name, workflow, cron, zone, catch_up, priority, max_runs, labels, servers, *times = row
+    name, workflow, cron, zone, catch_up, priority, max_runs, labels, servers, *more = row
     order = Order(None, priority, 0.0, max_runs, tuple(labels), tuple(servers))
+    next_s, last_s, run, missed, inputs = more
+    times = next_s, last_s, run, missed, json.loads(mask(inputs))
     return Schedule(name, workflow, cron, zone, catch_up, order, *times)
 
 
@@ -95,5 +175,6 @@ def remove(db: Database, name: str) -> None:
     """Remove a schedule. Raises `JournalError` if there is none of this name."""
     if db.execute("delete from schedule where name=?", (name,)).rowcount == 0:
         names = [each for (each,) in db.execute("select name from schedule order by name")]
-        hint = did_you_mean(name, names) or f"; there are {', '.join(names) or 'none'}"
+        there_are = listed(map(quoted, names), _MOST) or "none"
+        hint = did_you_mean(name, names) or f"; there are {there_are}"
         raise JournalError(f"unknown schedule {quoted(name)}{hint}")

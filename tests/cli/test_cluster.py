@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,8 @@ def test_a_run_is_submitted_with_what_is_asked_of_the_queue(
     out, err = capsys.readouterr()
     assert out.strip() == run
     assert f'run {run} has the key "k" already: nothing new is submitted' in err
+    has = "it has priority -5, not before 2033-05-18 00:00:00, max-runs 2, needs a, b"
+    assert f"; other than asked for now, {has}" in err
     assert "the run waits: it is due at 2033-05-18" in err
     assert main(["submit", flow, "--delay", "99999999d"]) == 2
     assert "expected a time to begin within 100 years, got one in 273," in capsys.readouterr().err
@@ -127,7 +129,9 @@ def test_a_run_is_submitted_with_what_is_asked_of_the_queue(
     [
         (["--delay", "5x"], 'expected a time such as 30s, 10m, 12h or 7d, got "5x"'),
         (["--delay", "0s"], 'expected a time such as 30s, 10m, 12h or 7d, got "0s"'),
-        (["--at", "25:00"], 'expected a time such as 2026-01-31T03:00 or 03:00, got "25:00"'),
+        (["--delay", "-5s"], 'expected a time such as 30s, 10m, 12h or 7d, got "-5s"'),
+        (["--at", "25:00"], "expected a time such as 2026-01-31T03:00 or 03:00, either also with"),
+        (["--at", "12:00+99:00"], 'an offset such as +02:00 or Z, got "12:00+99:00"'),
         (["--at", "2020-01-01"], 'expected a time to come, got "2020-01-01", which has passed'),
         (["--database", ""], "got an empty text: is a variable of your shell unset?"),
         (["--needs", ""], "expected a label, got an empty one"),
@@ -149,6 +153,14 @@ def test_a_time_of_the_clock_is_the_next_one() -> None:
     assert 0 < at(f"{soon:%H:%M}") - now.timestamp() <= 120
     assert 0 < at(f"{past:%H:%M}") - now.timestamp() < 86_400
     assert delay("10m") >= now.timestamp() + 600
+
+
+@pytest.mark.parametrize("offset", ["+02:00", "-05:30", "Z", "+14:00"])
+def test_a_time_of_the_clock_with_an_offset_is_that_of_its_zone(offset: str) -> None:
+    found = datetime.fromtimestamp(at(f"12:00{offset}"), UTC)
+    zone = datetime.fromisoformat(f"2026-01-31T12:00{offset}").tzinfo
+    assert f"{found.astimezone(zone):%H:%M:%S}" == "12:00:00"
+    assert timedelta() < found - datetime.now(UTC) + timedelta(seconds=5) <= timedelta(days=1.1)
 
 
 def test_who_submits_is_told_how_to_start_a_worker(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from orchestrator import JournalError, Orchestrator, Order
 from orchestrator.cli import main
 from orchestrator.journal.location import Address
+from orchestrator.journal.schedules import Schedule
 from tests.conftest import Write
 from tests.journals import ask
 
@@ -23,7 +28,11 @@ def test_a_schedule_is_made_changed_listed_and_removed(
     assert 'schedule "report", 0 3 * * * (UTC): the next run is at 20' in capsys.readouterr().err
     changed = ["--cron", "@daily", "--zone", "Europe/Berlin", "--name", "report", "--catch-up"]
     assert main(["schedule", flow, *changed]) == 0
-    assert "; it was 0 3 * * * (UTC) of report" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert '; it was there already, with cron "0 3 * * *", zone "UTC", max-runs 1, needs x' in err
+    assert "no catch-up" in err
+    assert main(["schedule", flow, *changed]) == 0
+    assert "; it was there already, with all of this" in capsys.readouterr().err
     ask(database, "update schedule set missed=2")
     assert main(["schedules"]) == 0
     out, err = capsys.readouterr()
@@ -43,11 +52,19 @@ def test_what_is_wrong_makes_no_schedule(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     flow = write({"id": "v", "value": 1})
-    monkeypatch.setitem(sys.modules, "orchestrator.cluster.cron", None)
-    assert main(["schedule", flow, "--cron", "@daily"]) == 2
+    monkeypatch.setitem(sys.modules, "orchestrator.journal.cron", None)
+    url = ["--journal", database.url]
+    assert main(["schedule", flow, "--cron", "@daily", *url]) == 2
     assert "a schedule needs more packages" in capsys.readouterr().err
     monkeypatch.undo()
-    url = ["--journal", database.url]
+    for name in ("x" * 101, "new\nline\x1b[31m", "\u200b", " report"):
+        assert main(["schedule", flow, "--cron", "@daily", "--name", name, *url]) == 2
+        err = capsys.readouterr().err
+        assert "expected a name of 1 to 100 visible characters for the schedule, got" in err
+        assert "\x1b" not in err
+    with pytest.raises(SystemExit):
+        main(["schedule", flow, "--cron", "@daily", "--name", "", *url])
+    assert "expected a name, got an empty text: is a variable of your sh" in capsys.readouterr().err
     assert main(["schedule", flow, "--cron", "0 3 * *", *url]) == 2
     assert "expected 5 fields" in capsys.readouterr().err
     assert main(["schedule", flow, "--cron", "@daily", "--priority", "5000", *url]) == 2
@@ -58,3 +75,59 @@ def test_what_is_wrong_makes_no_schedule(
         main(["schedule", flow, *url])
     assert "--cron" in capsys.readouterr().err
     assert ask(database, "select 1 from schedule") == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_schedule_that_is_made_in_python_is_checked_as_that_of_the_command_line(
+    database: Address, tmp_path: Path
+) -> None:
+    flow = {"name": "w", "tasks": [{"id": "a", "value": 1}]}
+    when = Schedule("s", "w", "@daily", "UTC", False, Order(priority=7))
+    async with Orchestrator({}, journal=database) as engine:
+        made = await engine.schedule(when, flow)
+        assert made.is_new
+        assert made.schedule.next > 0
+        wrong: list[tuple[str, Any, str]] = [
+            ("cron", "5-1 * * * *", '"5-1" is reversed'),
+            ("cron", 5, "expected cron to be a string, got integer 5"),
+            ("zone", "Mars", 'unknown time zone "Mars"'),
+            ("name", "", "expected a name of 1 to 100 visible characters"),
+            ("catch_up", "no", "expected catch_up to be true or false, got string"),
+            ("order", Order(priority=True), "expected priority to be an integer"),
+            ("order", Order(max_runs=0), "expected max_runs from 1 to"),
+            ("order", Order(key="k"), "give its order no key and no due"),
+            ("order", Order(due=1.0), "give its order no key and no due"),
+        ]
+        for field, value, why in wrong:
+            with pytest.raises(JournalError, match=why):
+                await engine.schedule(replace(when, **{field: value}), flow)
+        changed = await engine.schedule(replace(when, order=Order()), flow, max_concurrency=3)
+        assert changed.was == ("priority 7", "max-concurrency none")
+    async with Orchestrator({}, journal=tmp_path / "runs.db") as engine:
+        with pytest.raises(JournalError, match="a schedule needs a journal in PostgreSQL"):
+            await engine.schedule(when, flow)
+
+
+def test_the_list_of_schedules_has_what_is_set_in_80_columns(
+    database: Address, write: Write, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("ORCHESTRATOR_JOURNAL", database.url)
+    monkeypatch.setattr("orchestrator.cli.rows.NO_TERMINAL", 80)
+    flow = write({"id": "v", "value": "$INPUT.city"}, name="report", inputs={"city": {}})
+    wants = ["--max-runs", "1", "--needs", "gpu", "--needs", "big", "--priority", "-3"]
+    more = ["--zone", "Europe/Berlin", "--catch-up", "--name", "nightly", f"city={'Oslo' * 9}"]
+    assert main(["schedule", flow, "--cron", "0 3 * * *", *wants, *more]) == 0
+    assert main(["schedule", flow, "--cron", "@hourly", "city=Rome"]) == 0
+    run = "0123456789abcdef" * 2
+    ask(database, f"update schedule set zone='Mars', run='{run}', missed=3 where name='report'")
+    capsys.readouterr()
+    assert main(["schedules"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    words = " ".join(out.split())
+    assert "0123456789abcdef" in words
+    assert run not in words
+    for part in ("needs big, gpu", "max-runs 1", "priority -3", "catch-up", "missed 3"):
+        assert all(word in words for word in part.split()), part

@@ -40,10 +40,10 @@ async def make(database: Address) -> Any:
     return make
 
 
-def fired(database: Address) -> list[str]:
+def fired(database: Address, known: set[str] | None = None) -> list[str]:
     told: list[str] = []
     with reading(database) as db:
-        fire(db, told.append)
+        fire(db, told.append, set() if known is None else known)
     return told
 
 
@@ -90,10 +90,32 @@ async def test_times_that_passed_without_a_worker_are_told_and_the_last_may_be_m
     assert fired(database) == []
 
 
+async def test_a_schedule_that_this_machine_cannot_read_is_told_once_and_left_to_others(
+    database: Address, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.cluster.firing.GRACE_S", 2 * HOUR)
+    await make(ago_s=0.0)
+    async with Orchestrator({}, journal=database) as engine:
+        when = Schedule("other", "w", "@hourly", "UTC", False, Order())
+        await engine.schedule(when, {"name": "w", "tasks": [{"id": "a", "value": 1}]})
+    ask(database, "update schedule set zone='Mars/Base', next=1 where name='other'")
+    known = set[str]()
+    (said,) = fired(database, known)
+    assert said.startswith('this worker cannot submit schedule "other": unknown time zone "Mars/')
+    assert len(runs(database)) == 1  # that of the other schedule
+    assert fired(database, known) == []
+    ((next_s,),) = ask(database, "select next from schedule where name='other'")
+    assert next_s == 1
+
+
 async def test_a_schedule_that_is_not_there_cannot_be_removed(database: Address, make: Any) -> None:
     await make(ago_s=0.0)
     session = store_of(database).session()
     with pytest.raises(JournalError, match='unknown schedule "hourli"'):
         session.call(lambda db: schedules.remove(db, "hourli"))
+    with pytest.raises(JournalError) as raised:
+        session.call(lambda db: schedules.remove(db, "x\n" * 300))
+    assert str(raised.value).endswith('..."; there are "hourly"')
+    assert len(str(raised.value)) < 200
     session.call(lambda db: schedules.remove(db, "hourly"))
     assert schedules.known(database) == []

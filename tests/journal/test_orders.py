@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 from orchestrator import JournalError, Orchestrator, Order
 from orchestrator.journal.history import runs
 from orchestrator.journal.location import Address
-from orchestrator.journal.orders import _run_of_key
+from orchestrator.journal.orders import _of_key
 from tests.journals import ask
 
 pytestmark = pytest.mark.anyio
@@ -67,20 +70,58 @@ async def test_a_key_of_another_workflow_or_other_inputs_says_what_differs(
     assert len(runs(database)) == 1
 
 
+async def test_who_submits_a_key_again_is_told_what_that_run_asks_of_the_queue(
+    database: Address,
+) -> None:
+    async with Orchestrator({}, journal=database) as engine:
+        soon = time.time() + 3600
+        plain = await engine.queue(flow(), {"city": "Oslo"}, Order(key="plain"))
+        later = Order(key="plain", due=soon)
+        assert await engine.submit(flow(), {"city": "Oslo"}, later) == (plain, False, ("no delay",))
+        of_run = Order(key="k", priority=5, labels=("b", "a"), due=soon)
+        run, is_new, differs = await engine.submit(flow(), {"city": "Oslo"}, of_run)
+        assert (is_new, differs) == (True, ())
+        again = replace(of_run, labels=("a", "b"), due=soon + 2)
+        assert await engine.submit(flow(), {"city": "Oslo"}, again) == (run, False, ())
+        other = Order(key="k", max_runs=2)
+        _, _, (priority, due, max_runs, labels) = await engine.submit(
+            flow(), {"city": "Oslo"}, other
+        )
+        assert (priority, max_runs, labels) == ("priority 5", "no max-runs", "needs a, b")
+        assert due.startswith("not before 20")
+        ask(database, "update run set status='running'")
+        _, _, differs = await engine.submit(flow(), {"city": "Oslo"}, again)
+        assert differs == ()
+
+
 async def test_a_run_whose_key_is_gone_in_this_moment_is_an_error(database: Address) -> None:
     async with Orchestrator({}, journal=database):
         with pytest.raises(JournalError, match="was deleted just now: submit again"):
-            _run_of_key(database, "k", "{}")
+            _of_key(database, "k", "{}", Order())
 
 
 async def test_what_no_queue_can_do_is_refused(tmp_path: Path) -> None:
     async with Orchestrator({}, journal=tmp_path / "runs.db") as engine:
-        for order, why in (
-            (Order(priority=1001), "expected a priority from -1000 to 1000, got 1001"),
-            (Order(max_runs=0), "expected max_runs of at least 1, got 0"),
-            (Order(key=""), "expected a key of 1 to 500 characters, got 0"),
-            (Order(key="k"), "need a journal in PostgreSQL"),
-        ):
+        wrong: list[tuple[str, Any, str]] = [
+            ("priority", 1001, "expected a priority from -1000 to 1000, got 1001"),
+            ("max_runs", 0, "expected max_runs from 1 to 1,000,000, got 0"),
+            ("max_runs", 1 << 40, "expected max_runs from 1 to 1,000,000, got 1,099"),
+            ("priority", "7", 'expected priority to be an integer, got string "7"'),
+            ("priority", True, "expected priority to be an integer, got boolean true"),
+            ("max_runs", 1.5, "expected max_runs to be an integer, got number 1.5"),
+            ("due", "03:00", "expected due to be a number of seconds since 1970, got string"),
+            ("due", math.nan, "expected a time to begin within 100 years"),
+            ("due", -math.inf, "expected a time to begin within 100 years"),
+            ("labels", "gpu", "expected labels to be a sequence of names"),
+            ("labels", ("gpu", " "), 'expected each label to be a name, got string " "'),
+            ("labels", (7,), "expected each label to be a name, got integer 7"),
+            ("key", 7, "expected key to be a string, got integer 7"),
+            ("key", "a\0", "a database cannot keep the key"),
+            ("key", "\udcff", "a database cannot keep the key"),
+            ("key", "", "expected a key of 1 to 500 characters, got 0"),
+            ("key", "k", "need a journal in PostgreSQL"),
+        ]
+        for field, value, why in wrong:
             with pytest.raises(JournalError, match=why):
-                await engine.queue(flow(), {"city": 1}, order)
+                await engine.queue(flow(), {"city": 1}, Order(**{field: value}))
         assert await engine.queue(flow(), {"city": 1}, Order())

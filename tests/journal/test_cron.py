@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from orchestrator import JournalError
-from orchestrator.cluster import cron
-from orchestrator.cluster.cron import Cron
+from orchestrator.journal import cron
+from orchestrator.journal.cron import Cron
 
 
 def s(text: str) -> float:
@@ -22,6 +22,11 @@ def s(text: str) -> float:
         ("*/15 9-17 * * mon-fri", "2026-01-30T17:50", "2026-02-02T09:00:00+00:00"),
         ("0 0 29 2 *", "2026-01-01T00:00", "2028-02-29T00:00:00+00:00"),
         ("@daily", "2026-01-31T03:00", "2026-02-01T00:00:00+00:00"),
+        ("0 0 L * *", "2026-02-01T00:00", "2026-02-28T00:00:00+00:00"),
+        ("0 0 * * fri#2", "2026-01-31T00:00", "2026-02-13T00:00:00+00:00"),
+        ("0 0 * * L5", "2026-01-31T00:00", "2026-02-27T00:00:00+00:00"),
+        ("0 0 * * Sat-Sun", "2026-01-31T00:00", "2026-02-01T00:00:00+00:00"),
+        ("5/20 * * * *", "2026-01-31T00:05", "2026-01-31T00:25:00+00:00"),
         ("0 12 * mar thu", "2026-03-20T00:00", "2026-03-26T12:00:00+00:00"),
     ],
 )
@@ -50,11 +55,28 @@ def test_the_clock_of_the_zone_counts_also_when_it_is_changed() -> None:
         (
             "61 * * * *",
             "UTC",
-            'minute "61" is none of *, N, N-M, */N and lists of these within 0-59',
+            'minute "61" is none of *, N, N-M, */STEP, N-M/STEP and lists of these within 0-59',
         ),
         ("0 3 * * fryday", "UTC", 'weekday "fryday" is none of'),
         ("0 R * * *", "UTC", 'hour "R" is none of'),
         ("*/0 * * * *", "UTC", 'minute "*/0" is none of'),
+        ("5-1 * * * *", "UTC", 'minute "5-1" is reversed, 5 is after 1: write "5-59,0-1"'),
+        (
+            "0 0 * * fri-mon",
+            "UTC",
+            'weekday "fri-mon" is reversed, fri is after mon: write "fri-sa',
+        ),
+        ("0 22-3/2 * * *", "UTC", 'write "22-23,0-3"'),
+        ("0 23-0 * * *", "UTC", 'write "23,0"'),
+        ("1-1 * * * *", "UTC", 'minute "1-1" is a range of one: write "1"'),
+        ("1,99 * * * *", "UTC", 'minute "99" of "1,99" is none of'),
+        ("0 L * * *", "UTC", 'hour "L" is none of'),
+        (
+            "0 0 15W * *",
+            "UTC",
+            'day "15W" is none of *, N, N-M, */STEP, N-M/STEP, L (the last one)',
+        ),
+        ("0 0 * * mon,fri#2", "UTC", "does not support mixing"),
         ("0 0 31 2 *", "UTC", "no such day ever comes"),
         ("@dayly", "UTC", 'unknown cron expression "@dayly". Did you mean "@daily"'),
         ("@reboot", "UTC", "(there are @hourly, "),

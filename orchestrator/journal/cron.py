@@ -17,10 +17,30 @@ from orchestrator.errors import JournalError
 
 FIELDS = ("minute", "hour", "day", "month", "weekday")
 ALIASES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
-_NAMES = re.compile(
-    "sun|mon|tue|wed|thu|fri|sat|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec", re.IGNORECASE
-)
-_RANDOM = re.compile("[hr?]", re.IGNORECASE)  # a time that croniter would choose
+_RANGES = {
+    "minute": range(60),
+    "hour": range(24),
+    "day": range(1, 32),
+    "month": range(1, 13),
+    "weekday": range(8),
+}
+_NAMES = {
+    "month": ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+    "weekday": ["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
+}
+_WITHIN = {
+    "minute": "0-59",
+    "hour": "0-23",
+    "day": "1-31",
+    "month": "1-12 or jan-dec",
+    "weekday": "0-7 or sun-sat",
+}
+_MORE = {"day": "L (the last one)", "weekday": "N#K (the K-th of the month), LN (its last one)"}
+_ITEM = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)(?:/[1-9]\d*)?", re.ASCII)
+_SPECIAL = {
+    "day": re.compile("l", re.IGNORECASE),
+    "weekday": re.compile(r"l([0-7])|(\w+)#[1-5]", re.IGNORECASE | re.ASCII),
+}
 GRACE_S = 60.0  # so late a time still fires: workers look often, and are restarted
 MOST_MISSED = 1000  # are counted one by one
 _EXAMPLE = 'such as "0 3 * * *", each day at 3:00'
@@ -68,21 +88,16 @@ class Cron:
             self.next(datetime.now().timestamp())
         except CroniterBadDateError:
             raise JournalError(f"cron {quoted(self.text)}: no such day ever comes") from None
+        except CroniterError as error:  # what fields do not allow together
+            why = str(error).partition("  ")[0]
+            raise JournalError(f"cron {quoted(self.text)}: {why}") from None
 
     def _check(self, name: str, field: str) -> None:
         """Check a field by itself, so that the error names it."""
-        alone = " ".join(field if other == name else "*" for other in FIELDS)
-        try:
-            if not _RANDOM.search(_NAMES.sub("", field)):
-                croniter(alone)
-                return
-        except CroniterError:
-            pass
-        ranges = {"minute": "0-59", "hour": "0-23", "day": "1-31", "month": "1-12 or jan-dec"}
-        within = ranges.get(name, "0-7 or sun-sat")
-        forms = "*, N, N-M, */N and lists of these"
-        why = f"{name} {quoted(field)} is none of {forms} within {within}"
-        raise JournalError(f"cron {quoted(self.text)}: {why}")
+        for item in field.split(","):
+            if reason := _wrong(name, item):
+                of = "" if item == field else f" of {quoted(field)}"
+                raise JournalError(f"cron {quoted(self.text)}: {name} {quoted(item)}{of} {reason}")
 
     def next(self, after_s: float) -> float:
         """The first time after a moment, seconds since 1970."""
@@ -110,3 +125,37 @@ class Cron:
 
             hint = did_you_mean(self.zone, available_timezones()) or "; one is Europe/Berlin"
             raise JournalError(f"unknown time zone {quoted(self.zone)}{hint}") from None
+
+
+def _wrong(name: str, item: str) -> str:
+    """What is wrong with an item of a field; empty if nothing is."""
+    special = _SPECIAL.get(name)
+    found = (special and special.fullmatch(item)) or _ITEM.fullmatch(item)
+    words = [word.lower() for word in (found.groups() if found else ()) if word]
+    numbers = [number for word in words if (number := _number(name, word)) is not None]
+    if found is None or len(numbers) < len(words):
+        more = f", {_MORE[name]}" if name in _MORE else ""
+        forms = f"*, N, N-M, */STEP, N-M/STEP{more} and lists of these"
+        return f"is none of {forms} within {_WITHIN[name]}"
+    if len(words) < 2:
+        return ""
+    first, last = words
+    if first == last:  # which croniter takes for all
+        return f'is a range of one: write "{first}"'
+    if numbers[0] > numbers[1] and (name, last) != ("weekday", "sun"):
+        least, *_, most = _NAMES[name] if first.isalpha() else [str(n) for n in _RANGES[name]]
+        parts = (_range(first, most), _range(least, last))
+        return f'is reversed, {first} is after {last}: write "{",".join(parts)}"'
+    return ""
+
+
+def _number(name: str, word: str) -> int | None:
+    """The number that an item of a field names; None if it is none of the field."""
+    if word.isdecimal():
+        return int(word) if int(word) in _RANGES[name] else None
+    names = _NAMES.get(name, [])
+    return _RANGES[name][names.index(word)] if word in names else None
+
+
+def _range(first: str, last: str) -> str:
+    return first if first == last else f"{first}-{last}"
