@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.streams import write, write_json
@@ -21,7 +20,7 @@ from orchestrator.documents.text import duration, seconds, visible
 from orchestrator.errors import JournalError
 from orchestrator.journal import history
 from orchestrator.journal.history import KnownRun
-from orchestrator.journal.location import Address, Location, is_url, location_of, store_of
+from orchestrator.journal.location import Address, Location, location_of, store_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,9 +39,10 @@ def path_of(options: argparse.Namespace, table: JournalTable | None) -> Location
     if named := os.environ.get(VARIABLE):
         return location_of(named)
     if table is not None and table.path is not None:
-        if is_url(table.path):
-            return location_of(table.path)
-        return (options.servers or DEFAULT_SERVERS).parent / Path(table.path).expanduser()
+        location = location_of(table.path)
+        if isinstance(location, Address):
+            return location
+        return (options.servers or DEFAULT_SERVERS).parent / location.expanduser()
     import platformdirs
 
     return platformdirs.user_state_path("orchestrator", appauthor=False) / "runs.db"

@@ -10,7 +10,8 @@ its id. Nothing else imports DBOS.
   waits.
 - `firing` submits what schedules say.
 - `memory` ends a worker that has none left, or stands still.
-- `dispatch` is the queue, DBOS on PostgreSQL.
+- `dispatch` is the queue, DBOS on PostgreSQL; `queue_tables` is how its tables are reached, and who
+  may use them.
 - `turns` has one worker at a time do what is to be done once for all of them.
 """
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import Protocol
 
 from dbos import DBOS, DBOSClient, EnqueueOptions
-from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.cluster.offers import QUEUE
+from orchestrator.cluster.queue_tables import check_rights, engine_of, trouble_of
 from orchestrator.errors import JournalError
-from orchestrator.journal.location import CONNECTION, Address
+from orchestrator.journal.location import Address
 from orchestrator.journal.orders import MOST_PRIORITY
 from orchestrator.journal.store import Database
 
@@ -33,12 +32,6 @@ BUSY_S, RECENT_S, IDLE_S = 0.02, 0.05, 0.25
 BUSY_A_SECOND, RECENT_A_SECOND, IDLE_A_SECOND = 1000, 200, 100
 MOST_S = 2.0
 NOTES_S = 0.25  # between two looks of DBOS for notes of runs, which have none
-# Who is frozen as it takes a run does not keep others from it for long.
-_SETTINGS = {
-    "application_name": "orchestrator queue",
-    "options": "-c idle_in_transaction_session_timeout=5s",
-}
-_CONNECTIONS = 4  # that are kept
 # The queue hands out low numbers first.
 _LAST = 2 * MOST_PRIORITY
 _PACES = """select q.name, polling_interval_sec, exists(
@@ -71,7 +64,11 @@ class Dispatch(Protocol):
     """Queues of runs; each call may take a while, and belongs into a thread."""
 
     def start(self, worker: str, carry: Carry, queue: str, at_once: int) -> None:
-        """Begin to carry the runs of a queue under the name of a worker, so many at once."""
+        """Begin to carry the runs of a queue under the name of a worker, so many at once.
+
+        Raises:
+            JournalError: The database cannot be used.
+        """
 
     def put(self, runs: Iterable[tuple[str, str, int]], /) -> None:
         """Put each run into a queue, if it never was in any; a higher priority goes first."""
@@ -111,18 +108,27 @@ class DbosDispatch:
     """The queue in a database; there is one for each process."""
 
     def __init__(self, address: Address) -> None:
-        url = make_url(re.sub("^postgres(ql)?:", "postgresql+psycopg:", address.url))
-        given = CONNECTION | _SETTINGS | dict(url.query)
-        # Without a ping before each use: what fails as a connection is lost is tried again.
-        self._engine = create_engine(
-            url.set(query=given), pool_size=_CONNECTIONS, max_overflow=20, pool_use_lifo=True
-        )
+        self._address, self._engine = address, engine_of(address)
         self._client: DBOSClient | None = None
         self._over = SimpleQueue[str]()
 
     def start(self, worker: str, carry: Carry, queue: str, at_once: int) -> None:
         """See `Dispatch`."""
         logging.getLogger("dbos").setLevel(logging.CRITICAL)  # what matters, the journal says
+
+        def carried(run: str) -> str:  # DBOS wants a plain function
+            carry(run)
+            self._over.put(run)
+            raise HandedOver  # its outcome is in the journal
+
+        try:
+            with self._engine.connect() as db:
+                check_rights(self._address, db)
+            self._launch(worker, carried, queue, at_once)
+        except SQLAlchemyError as error:
+            raise trouble_of(self._address, error) from None
+
+    def _launch(self, worker: str, carried: Carry, queue: str, at_once: int) -> None:
         DBOS(
             config={
                 "name": "orchestrator",
@@ -134,12 +140,6 @@ class DbosDispatch:
                 "notification_coalesce_sec": NOTES_S,
             }
         )
-
-        def carried(run: str) -> str:  # DBOS wants a plain function
-            carry(run)
-            self._over.put(run)
-            raise HandedOver  # its outcome is in the journal
-
         DBOS.workflow(name=CARRY)(carried)
         DBOS.listen_queues([queue])
         DBOS.launch()
@@ -229,7 +229,7 @@ class DbosDispatch:
         try:
             yield self._client
         except SQLAlchemyError as error:
-            raise JournalError(f"the queues cannot be used: {type(error).__name__}") from None
+            raise trouble_of(self._address, error) from None
 
 
 def pace_of(workers: int, *, waits: bool, recent: bool) -> float:

@@ -26,8 +26,8 @@ writes.
 - `file_store` is a SQLite file and says who carries a run, `file_session` writes to it, `database`
   opens it and brings it up to date.
 - `postgres_store` is a database, `postgres_claim` says who carries a run, `postgres_session`
-  writes, `postgres` connects, and `postgres_schema` has its tables and versions. Only these import
-  psycopg.
+  writes, `postgres` connects, `postgres_errors` says what errors mean, `postgres_schema` has its
+  tables and versions. Only these import psycopg, and the queue of workers, with the last three.
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ __all__ = [
     "orders",
     "part",
     "parts",
+    "postgres",
+    "postgres_errors",
+    "postgres_schema",
     "recorder",
     "records",
     "schedules",

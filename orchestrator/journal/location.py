@@ -12,6 +12,10 @@ from orchestrator.errors import JournalError
 from orchestrator.journal.store import Store
 
 _DATABASE = re.compile(r"postgres(ql)?://", re.IGNORECASE)
+# What libpq takes in place of a URL.
+_PARAMETERS = re.compile(
+    r"\s*(host|hostaddr|port|dbname|user|password|passfile|service|sslmode)\s*=", re.IGNORECASE
+)
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 # All that may be a password, whatever it has in it: a URL may be wrong.
 _PASSWORD = re.compile(r"(?<=://)([^:@/?]*):(.*)@", re.DOTALL)
@@ -53,22 +57,21 @@ def without_password(url: str) -> str:
     return _PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
 
 
-def is_url(text: str) -> bool:
-    """Whether a text is a URL, not the name of a file."""
-    return _URL.match(text) is not None
-
-
 def location_of(given: str | Location) -> Location:
     """A file, or the database of a URL.
 
     Raises:
-        JournalError: It is a URL of something else.
+        JournalError: It is a URL of something else, or no URL.
     """
     if not isinstance(given, str):
         return given
-    if _DATABASE.match(given):
-        return Address(given)
-    if is_url(given):
+    if (scheme := _DATABASE.match(given)) is not None:
+        return Address(given.replace(scheme[0], scheme[0].lower(), 1))  # as libpq wants it
+    if _PARAMETERS.match(given):  # without a value: any may be a password
+        why = "the parameters of libpq are no journal: expected the URL of a database"
+        form = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE?NAME=VALUE&NAME=VALUE"
+        raise JournalError(f"{why}, {form}; for a file of such a name write ./ before it")
+    if _URL.match(given):
         why = f"{quoted(without_password(given))} is no journal"
         raise JournalError(f"{why}: expected a file, or postgresql://USER@HOST/DATABASE")
     return Path(given)

@@ -13,9 +13,9 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from orchestrator.documents.text import quoted
 from orchestrator.errors import JournalError
 from orchestrator.journal.location import CONNECTION, Address
+from orchestrator.journal.postgres_errors import said_by, unusable, wrong_url
 from orchestrator.journal.postgres_schema import SCHEMA, migrate, version_of
 from orchestrator.journal.records import WRITE
 from orchestrator.journal.store import Rows
@@ -29,26 +29,6 @@ _OWN = {WRITE: f"{_INTO} values(?, ?, ?, ?, ?, ?, ?, ?) {_AGAIN}"}
 _ROWS = """?::text[], ?::text[], ?::text[], ?::integer[], ?::boolean[], ?::integer[],
 ?::double precision[], ?::text[]"""
 _MANY = f"{_INTO} select * from unnest({_ROWS}) {_AGAIN}"
-# What the server or libpq says, and what it means for the user.
-_REASONS = (
-    ("password authentication failed", "the user or the password is wrong; {password}"),
-    ("no password supplied", "it asks for a password; {password}"),
-    ('database ".*" does not exist', "{said}; create it (createdb NAME), or name another one"),
-    ("too many clients|remaining connection slots", "{said}; raise its max_connections"),
-    ("permission denied for database", "{said}; grant the user the right to create in it"),
-    ("permission denied|must be owner", "{said}; {owner}"),
-    ("timeout expired", "no server has answered in time; {start}"),
-    ("the database system is", "{said}; {restart}"),
-    ("Connection refused|No such file|server running", "no server answers; {start}"),
-    ("could not translate host name|failed to resolve host", "its host is unknown; {start}"),
-)
-_WORDS = {
-    "password": "give it in the URL, in PGPASSWORD, or in ~/.pgpass",
-    "start": "start it, or name another journal with --journal",
-    "restart": "try again when it is up, or see its log; or name another journal with --journal",
-    "owner": f"the schema {SCHEMA} is there and another user's: connect as its OWNER, or have that "
-    "user or an administrator give you the same rights (grant OWNER to USER)",
-}
 # A server that says that it goes down or comes up is restarted: it is waited for as long as a run
 # under way waits.
 RESTART_S = 5.5
@@ -149,7 +129,7 @@ class PostgresConnection:
         """What an error means."""
         if self.raw.broken or self.raw.closed:
             what = f"the connection to the journal {self.address} is lost"
-            return LostError(f"{what}: {_said(error)}")
+            return LostError(f"{what}: {said_by(error)}")
         return unusable(self.address, error)
 
     def close(self) -> None:
@@ -173,19 +153,34 @@ def connect(
     Raises:
         JournalError: There is none to be had.
     """
+    info = conninfo(address, _OPTIONS, **settings)
     try:
-        given = {name: each for name, each in conninfo_to_dict(address.url).items() if each}
-    except psycopg.ProgrammingError:  # its words may have a part of the password in them
-        given = {"dbname": "@"}
-    if "@" in str(given.get("dbname")):  # a part of a password
-        why = "its URL is wrong; special characters in a password are written as %XX"
-        raise JournalError(f"the journal {address} cannot be used: {why}")
-    given["options"] = f"{given.get('options', '')} {_OPTIONS}"
-    try:
-        info = make_conninfo("", **(CONNECTION | settings | given))
         return _connected(info, time.monotonic() + patience_s)
     except psycopg.Error as error:
         raise unusable(address, error) from None
+
+
+def conninfo(address: Address, options: str, **settings: str) -> str:
+    """What libpq is told; `options` are added to those of the URL, which replaces `settings`.
+
+    Raises:
+        JournalError: The URL is wrong.
+    """
+    try:
+        given = {name: each for name, each in conninfo_to_dict(address.url).items() if each}
+    except psycopg.ProgrammingError:  # its words may have a part of the password in them
+        raise wrong_url(address) from None
+    host, port, name = (str(given.get(each, "")) for each in ("host", "port", "dbname"))
+    if "@" in f"{host[1:]}{port}{name}":  # a part of a password
+        raise wrong_url(address)
+    if not all(_is_port(each) for each in port.split(",") if each):
+        raise wrong_url(address, "a port is a number from 1 to 65535, and ")
+    given["options"] = f"{given.get('options', '')} {options}"
+    return make_conninfo("", **(CONNECTION | settings | given))
+
+
+def _is_port(text: str) -> bool:
+    return text.isdecimal() and 0 < int(text) < 65536
 
 
 def _connected(info: str, ends_by: float) -> psycopg.Connection[tuple[Any, ...]]:
@@ -215,24 +210,3 @@ def check(db: PostgresConnection, *, to_write: bool) -> None:
             raise NoJournalError(f"there is no journal in {db.address}: {hint}")
     except psycopg.Error as error:
         raise db.error_of(error) from None
-
-
-def unusable(address: Address, error: psycopg.Error) -> JournalError:
-    """What an error of PostgreSQL means for the user of a journal."""
-    said = _said(error)
-    for sign, reason in _REASONS:
-        if re.search(sign, said):
-            why = reason.format(said=said, **_WORDS)
-            return JournalError(f"the journal {address} cannot be used: {why}")
-    if isinstance(error, psycopg.errors.DiskFull):
-        return JournalError(f"the journal {address} cannot be written: its disk is full")
-    return JournalError(f"the journal {address} cannot be used: {said}")
-
-
-def _said(error: psycopg.Error) -> str:
-    """The words of the server, without those of the way to it."""
-    if (primary := error.diag.message_primary) is not None:
-        return primary
-    text = str(error).strip() or type(error).__name__
-    line = text.splitlines()[0]
-    return line.rpartition("FATAL:")[2].strip() or quoted(line)

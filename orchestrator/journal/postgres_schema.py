@@ -16,6 +16,12 @@ SCHEMA = "orchestrator"
 VERSION = 4
 _LOCK = 0x4F524348  # "ORCH": one process at a time brings a database up to date
 
+# Who is connected acts as the owner of the schema, if it may: what it makes belongs to that user.
+AS_OWNER = """select set_config('role', rolname, ?) from pg_roles
+where rolname <> current_user and case when current_setting('server_version_num')::integer < 160000
+then pg_has_role(oid, 'MEMBER') else pg_has_role(oid, 'SET') end and oid = """
+_AS_OWNER = f"""{AS_OWNER.replace("?", "true")}
+(select nspowner from pg_namespace where nspname = '{SCHEMA}')"""
 # Texts are compared by their bytes, as in SQLite.
 _TABLES = r"""
 create table version(number integer not null);
@@ -127,6 +133,12 @@ create table schedule(
 );
 create index schedule_by_next on schedule(next);
 """
+# Whether there are tables of ours, or what else there is.
+_FOUND = f"""select is_ours, case when not is_ours then (select min(relname) from pg_class
+    where relnamespace = to_regnamespace('{SCHEMA}') and relkind in ('r', 'p', 'v', 'm', 'f')) end
+from (select to_regclass('{SCHEMA}.version') is not null
+    and to_regclass('{SCHEMA}.run') is not null
+    and to_regclass('{SCHEMA}.record') is not null as is_ours) as found"""
 _MIGRATIONS: Mapping[int, str] = {1: _TABLES, 2: _QUEUED, 3: _SCHEDULE, 4: tables.TABLES}
 
 
@@ -134,15 +146,21 @@ def version_of(address: Address, raw: psycopg.Connection[tuple[Any, ...]]) -> in
     """The version of the tables; 0 if there are none.
 
     Raises:
-        JournalError: It is a later one than this program knows.
+        JournalError: It is a later one than this program knows, or they are another program's.
     """
-    table = f"select to_regclass('{SCHEMA}.version')".encode()
-    found = raw.execute(table).fetchone()
-    if found is None or found[0] is None:
+    is_ours, other = raw.execute(_FOUND.encode()).fetchone() or (False, None)
+    if not is_ours and other is None:
         return 0
-    row = raw.execute(f"select number from {SCHEMA}.version".encode()).fetchone()
-    version = int(row[0]) if row else 0
-    if version > VERSION:
+    try:
+        query = f"select number from {SCHEMA}.version" if is_ours else "select where false"
+        row = raw.execute(query.encode()).fetchone()
+    except psycopg.errors.UndefinedColumn:
+        row = None
+    if row is None:
+        has = f" (it has the table {quoted(other)})" if other is not None else ""
+        why = f"its schema {SCHEMA} is another program's{has}: name another database"
+        raise JournalError(f"the journal {address} cannot be used: {why}")
+    if (version := int(row[0])) > VERSION:
         fix = "install that version, or name another one with --journal"
         why = f"was written by a later version of orchestrator (format {version}, not {VERSION})"
         raise JournalError(f"the journal {quoted(str(address))} {why}: {fix}")
@@ -158,7 +176,10 @@ def migrate(address: Address, raw: psycopg.Connection[tuple[Any, ...]]) -> None:
         raise JournalError(f"the journal {address} cannot be used: {why}")
     with raw.transaction():
         raw.execute(f"select pg_advisory_xact_lock({_LOCK})".encode())
-        raw.execute(f"create schema if not exists {SCHEMA}".encode())
+        # Who may not create one can use one that an administrator has made.
+        if raw.execute(f"select to_regnamespace('{SCHEMA}')".encode()).fetchone() == (None,):
+            raw.execute(f"create schema {SCHEMA}".encode())
+        raw.execute(_AS_OWNER.encode())  # all who may use the schema can use what is made
         for version in range(version_of(address, raw) + 1, VERSION + 1):
             raw.execute(_MIGRATIONS[version].encode())
             raw.execute(f"update version set number={version}".encode())

@@ -252,3 +252,20 @@ def test_another_worker_goes_on_with_what_one_has_left_that_was_killed_or_frozen
 def _settled(database: Address) -> int:
     (count,) = ask(database, "select count(*) from record where kind='task'")[0]
     return int(count)
+
+
+def test_a_database_that_no_worker_can_use_is_an_error_with_what_to_do(
+    named: Address, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert named
+    for url, why in (
+        ("postgresql://u:hu@sh@h/x", "its URL is wrong"),
+        ("POSTGRESQL://u:hush@h:port/x", "a port is a number"),
+        ("host=h password=hush", "expected the URL of a database"),
+        ("postgresql://u:hush@127.0.0.1:1,127.0.0.1:1/x", "no server answers"),
+    ):
+        assert main(["worker", "--database", url]) == 2
+        said = capsys.readouterr().err
+        assert why in said
+        assert "hush" not in said
+        assert "sh@" not in said

@@ -189,7 +189,7 @@ def test_a_queue_that_cannot_be_asked_says_so(queue: DbosDispatch, postgres: Ser
     queue.start("w1", str, HERE, 1)
     postgres.stop()
     try:
-        with pytest.raises(JournalError, match="the queues cannot be used"):
+        with pytest.raises(JournalError, match="no server answers; start it"):
             queue.put([("c1", HERE, 0)])
     finally:
         postgres.start()

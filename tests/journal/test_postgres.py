@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -22,7 +23,8 @@ from orchestrator.journal.history import reading, runs
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import KeptRun, RunRecord, ask_to_end
 from orchestrator.journal.location import Address, location_of, store_of
-from orchestrator.journal.postgres import PostgresSql, connect, unusable
+from orchestrator.journal.postgres import PostgresSql, connect
+from orchestrator.journal.postgres_errors import unusable
 from orchestrator.journal.postgres_schema import VERSION
 from orchestrator.journal.postgres_session import PostgresSession, opened
 from orchestrator.journal.postgres_store import PostgresStore
@@ -431,6 +433,18 @@ def test_a_journal_of_a_later_version_is_refused(database: Address) -> None:
         ("postgresql://u:hush@nowhere.invalid/x", "its host is unknown"),
         ("postgresql://u:hu/sh@127.0.0.1:x/x", "special characters in a password are written as"),
         ("postgresql://u:hush@h/x?colour=red", "its URL is wrong"),
+        ("postgresql://u:hush@h:one/x", "a port is a number from 1 to 65535, and special"),
+        ("postgresql://u:hush@h:70000/x", "its URL is wrong: a port is"),
+        ("postgresql://u:hu@sh@h/x", "as %XX; expected postgresql://USER:PASSWORD@HOST:PORT"),
+        (
+            f"postgresql://{USER}:hush@127.0.0.1:PORT,127.0.0.1:1/postgres",
+            "the user or the password is wrong",
+        ),
+        (
+            f"postgresql://{USER}:{PASSWORD}@127.0.0.1:PORT/template1"
+            "?options=-cdefault_transaction_read_only%3Don&target_session_attrs=read-write",
+            "session is read-only; name a server that can be written to",
+        ),
     ],
 )
 def test_errors_say_what_to_do_and_no_password(
@@ -496,6 +510,12 @@ def test_a_full_disk_of_the_server_is_said(database: Address) -> None:
     assert str(error).endswith("cannot be written: its disk is full")
     assert "it failed" in str(unusable(database, psycopg.Error("it failed")))
     for said, fix in (
+        (
+            "FATAL:  no\nDETAIL:  User does not have CONNECT privilege.",
+            "(grant connect on database",
+        ),
+        ('FATAL:  too many connections for role "u"', "alter role NAME connection limit -1"),
+        ("cannot execute X in a read-only transaction", "not a standby; of several hosts target_s"),
         ("permission denied for database postgres", "grant the user the right to create in it"),
         ("permission denied for schema orchestrator", "(grant OWNER to USER)"),
         ("must be owner of table run", "the schema orchestrator is there and another user's"),
@@ -506,6 +526,57 @@ def test_a_full_disk_of_the_server_is_said(database: Address) -> None:
 def test_a_url_of_something_else_is_refused() -> None:
     with pytest.raises(JournalError, match=r'"mysql://u:\*\*\*@h/x" is no journal: expected'):
         location_of("mysql://u:p@h/x")
+
+
+def test_parameters_in_place_of_a_url_are_refused_without_their_values() -> None:
+    for text in ("host=h password=hush", " PASSWORD = hush", "dbname=x"):
+        with pytest.raises(JournalError, match="expected the URL of a database, ") as raised:
+            location_of(text)
+        assert "hush" not in str(raised.value)
+    assert location_of("./host=h") == Path("host=h")
+    assert location_of("POSTGRESQL://U@H/x") == Address("postgresql://U@H/x")
+
+
+@pytest.fixture
+def bare(postgres: Server, database: Address) -> Iterator[Address]:
+    """A database without anything."""
+    assert database
+    with connect(database) as db:
+        db.execute(b"drop database if exists bare")
+        db.execute(b"create database bare")
+    yield Address(postgres.url_over_tcp("bare"))
+    postgres.cut("bare")
+
+
+def test_a_schema_of_another_program_is_not_taken(bare: Address) -> None:
+    def is_refused(has: str) -> None:
+        for opens in (opened, lambda address: store_of(address).open_to_read()):
+            with pytest.raises(JournalError, match=r"another program's.*: name another") as raised:
+                opens(bare)
+            assert has in str(raised.value)
+
+    with connect(bare) as db:
+        db.execute(b"create schema orchestrator")
+        assert not store_of(bare).exists()
+        db.execute(b"create table orchestrator.version(id integer)")
+        is_refused('schema orchestrator is another program\'s (it has the table "version")')
+        db.execute(b"create view orchestrator.run as select 1")
+        db.execute(b"create table orchestrator.record(id integer)")
+        is_refused("its schema orchestrator is another program's: name another database")
+
+
+def test_what_one_user_makes_belongs_to_the_owner_of_the_schema(bare: Address) -> None:
+    with connect(bare) as db:
+        for each in (b"journalist", b'"Ad min"'):
+            db.execute(b"drop role if exists " + each)
+            db.execute(b"create role " + each + b" login password 'sesame'")
+        db.execute(b'grant journalist to "Ad min"')
+        db.execute(b"create schema orchestrator authorization journalist")
+    # Neither may create in the database.
+    opened(Address(bare.url.replace(f"{USER}:", "Ad%20min:"))).close()
+    owners = "select distinct tableowner from pg_tables where schemaname='orchestrator'"
+    assert ask(bare, owners) == [("journalist",)]
+    opened(Address(bare.url.replace(f"{USER}:", "journalist:"))).close()
 
 
 def test_without_its_packages_the_message_says_what_to_install(
