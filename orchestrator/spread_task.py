@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -22,63 +21,16 @@ from orchestrator.journal.history import INTERRUPTED, PAUSED, QUEUED, RUNNING
 from orchestrator.journal.part import Part
 from orchestrator.journal.parts import Parts, State
 from orchestrator.journal.workers import places
+from orchestrator.spread_shape import Shape
 
-LOOK_S = 0.5  # between two looks at the parts
+SOON_S, LOOK_S = 0.05, 0.5  # between two looks at the parts: at least, and at most
+PART_OF_AGE = 0.1  # between two looks, of the time since the last parts were made
 PATIENCE_S = 3.0  # a part that nobody takes for so long is carried here
 END_S = 15.0  # for parts that are asked to end
 _LIVE = (QUEUED, RUNNING, INTERRUPTED, PAUSED)
 
 Carry = Callable[[str], Awaitable[object]]
 """Carries the run with an id here, until it has ended or paused."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """How a task is spread; kept, since it never changes.
-
-    Attributes:
-        items: How many items it has.
-        size: How many of them are a part.
-        most: How many parts may be carried at a time; 0: as many as workers can carry.
-        most_items: How many items of a part may be in flight at a time; 0 for any number.
-        most_calls: How many calls of a part.
-    """
-
-    items: int
-    size: int
-    most: int
-    most_items: int
-    most_calls: int
-
-    @property
-    def parts(self) -> int:
-        """How many parts there are."""
-        return -(-self.items // self.size)
-
-
-def shape_of(items: int, size: int, calls: int, at_once: int, places: int) -> Shape:
-    """How to spread items over so many places, at most so many in a part.
-
-    The parts share the limits of calls and of items, 0 for none, so that all of them together keep
-    to these. As few as are done soonest if all calls take as long, but two at a time if that costs
-    nothing: 3,000 items in parts of 500, with 10 calls at a time, are 3 rounds of 2 parts with 5
-    calls each.
-    """
-    least = -(-items // size)
-    bound = min((limit for limit in (calls, at_once) if limit), default=0)
-    if not bound:
-        return Shape(items, -(-items // least), 0, 0, 0)
-
-    def parts_of(most: int) -> int:  # in whole rounds
-        return -(-least // most) * most
-
-    def cost(most: int) -> tuple[int, bool, int, int]:
-        parts = parts_of(most)
-        took = -(-parts // most) * -(-items // parts // (bound // most))
-        return took, most == 1, parts, -most
-
-    most = min(range(1, min(bound, places) + 1), key=cost)
-    return Shape(items, -(-items // parts_of(most)), most, at_once // most, calls // most)
 
 
 class SpreadTask:
@@ -96,17 +48,24 @@ class SpreadTask:
         self._here: int | None = None
         self._asked: set[tuple[object, ...]] = set()
         self._open: set[int] = set()  # parts that wait for answers
+        self._made_at = 0.0
 
     async def run(self) -> None:
         """Have them carried; if this is cancelled, they are ended, too."""
+        self._made_at = anyio.current_time()
         try:
             async with anyio.create_task_group() as group:
                 while not await self._look(group):
-                    await anyio.sleep(LOOK_S)
+                    await anyio.sleep(self._pause_s())
                 group.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
                 await self._close()
+
+    def _pause_s(self) -> float:
+        """How long until the next look: short parts are followed by others as soon."""
+        age_s = anyio.current_time() - self._made_at
+        return min(LOOK_S, max(SOON_S, PART_OF_AGE * age_s))
 
     async def _look(self, group: TaskGroup) -> bool:
         """Look at them once, and do what is to be done; whether all have ended."""
@@ -183,6 +142,7 @@ class SpreadTask:
         new = [number for number, _ in zip(numbers, range(free), strict=False)]
         if new:
             self._put.update(new)
+            self._made_at = anyio.current_time()
             servers = list(dict.fromkeys(self._what.task.servers))
             await self._parts.put(self._made(new), servers)
 

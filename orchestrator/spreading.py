@@ -28,7 +28,8 @@ from orchestrator.preflight import unknown_servers
 from orchestrator.run_request import RunOptions, RunRequest, asking
 from orchestrator.servers.config import Server, ServerTable, locking_of
 from orchestrator.servers.pool import ServerPool
-from orchestrator.spread_task import Carry, Shape, SpreadTask, shape_of
+from orchestrator.spread_shape import Shape, shape_of
+from orchestrator.spread_task import Carry, SpreadTask
 from orchestrator.workflow.budget import Budget
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.part import part_of

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from orchestrator.journal.location import Address, Location, store_of
 from tests.postgres import Server, server
+from tests.virtual_clock import Backend, virtual_clock
 
 Write = Callable[..., str]
 
@@ -42,10 +43,10 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 
 @pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """The event loop that a test runs on."""
-    backend: str = request.param
-    return backend
+def anyio_backend(request: pytest.FixtureRequest) -> Backend | str:
+    """Each event loop; under `virtual_clock` it jumps to the next deadline if all tasks wait."""
+    name: str = request.param
+    return virtual_clock(name) if request.node.get_closest_marker("virtual_clock") else name
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from orchestrator import spread_task
@@ -16,11 +18,26 @@ from orchestrator.engine.result import ItemResult
 from orchestrator.errors import CarriedError, JournalError, TaskError, WorkflowError
 from orchestrator.journal.part import Part
 from orchestrator.journal.parts import Parts, State
-from orchestrator.spread_task import Shape, SpreadTask
+from orchestrator.spread_shape import Shape
+from orchestrator.spread_task import SpreadTask
 from tests.fakes import workflow
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_clock]
 NO = TaskError("tool_error", "no", retryable=True)
+
+
+class Here:
+    """In place of threads, for which the clock does not wait."""
+
+    async def run_sync(self, function: Callable[..., Any], *values: Any) -> Any:
+        await anyio.lowlevel.checkpoint()
+        return function(*values)
+
+
+@pytest.fixture(autouse=True)
+def without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that jumps waits for no thread."""
+    monkeypatch.setattr(spread_task, "to_thread", Here())
 
 
 class Told(Parts):
@@ -228,3 +245,23 @@ async def test_without_limits_each_place_of_a_worker_has_a_part(
         assert case.parts.states == dict.fromkeys(range(3), "queued")
         case.parts.states = dict.fromkeys(range(3), "success")
     assert case.statuses() == ["success"] * 7
+
+
+async def test_parts_that_take_longer_are_looked_at_less_often() -> None:
+    case, looks = Case(), list[float]()
+    look = case.parts.look
+
+    async def looked(*of: Any, **how: Any) -> dict[int, State]:
+        looks.append(anyio.current_time())
+        return await look(*of, **how)
+
+    case.parts.look = looked  # type: ignore[method-assign]
+    case.parts.states = dict.fromkeys(range(3), "running")
+    async with anyio.create_task_group() as group:
+        group.start_soon(case.task.run)
+        await anyio.sleep(60.0)
+        case.parts.states = dict.fromkeys(range(3), "success")
+    pauses = [round(after - before, 2) for before, after in pairwise(looks)]
+    after_wait = pauses.index(0.0)  # the looks that follow the end
+    assert (pauses[0], pauses[after_wait - 1]) == (0.05, 0.5)
+    assert pauses[:after_wait] == sorted(pauses[:after_wait])
