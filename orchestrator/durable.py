@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("orchestrator")
 
+ON_REQUEST = "cancelled on request"
 _KEPT = ("schedule", "max_concurrency", "estimates", "max_run_mb", "started_at")
 
 
@@ -99,14 +100,15 @@ def request_of(
 ) -> RunRequest:
     """The request that a record was made of; some options count as `Runs.resume` says.
 
-    A run that never `begins` needs no servers, unless it has a `finally`.
+    A run that never `begins` needs no servers, unless its `finally` calls any.
 
     Raises:
         WorkflowError: Its servers are not configured here.
     """
     workflow = workflow_of(record.workflow)
     inputs = dict(record.inputs)
-    if begins or workflow.plan.finally_ is not None:
+    last = workflow.plan.finally_
+    if begins or (last is not None and last.servers):
         inputs = check_offline(workflow, pool, inputs)
     settings = RunSettings(run_id=record.id, random=random.random, **record.settings)
     settings = asking(settings, options)
@@ -222,7 +224,7 @@ async def carried(run: Run, kept: KeptRun, start_soon: Callable[..., None]) -> A
                 if kept.lease.error is not None:  # what it does now is of no use
                     run.cancel(str(kept.lease.error))
                 if kept.claim.is_asked_to_end:
-                    run.cancel("cancelled by another process")
+                    run.cancel(ON_REQUEST)
 
     start_soon(beat)
     try:

@@ -9,7 +9,7 @@ from typing import Unpack
 
 from anyio import to_thread
 
-from orchestrator.durable import record_of
+from orchestrator.durable import ON_REQUEST, record_of
 from orchestrator.engine.result import RunResult
 from orchestrator.errors import JournalError
 from orchestrator.journal import orders, schedules
@@ -97,7 +97,7 @@ class Submitting(Runs):
         await to_thread.run_sync(journal.open_writer().session.call, put)
         return done[0]
 
-    async def end(self, run_id: str, reason: str = "cancelled by another process") -> RunResult:
+    async def end(self, run_id: str, reason: str = ON_REQUEST) -> RunResult:
         """Cancel a run of the journal that no process carries; the tasks of its `finally` run here.
 
         Raises:

@@ -17,7 +17,6 @@ from anyio import to_thread
 from orchestrator.cli.history import configured, path_of
 from orchestrator.cli.tool_sources import servers_if_any
 from orchestrator.cli.values import values_of
-from orchestrator.cluster.waiting import is_submitted
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import cut, name_of, quoted, visible
 from orchestrator.engine.question import Question, Reply
@@ -25,6 +24,7 @@ from orchestrator.engine.questions import fitting
 from orchestrator.errors import AnswerError, Problem, RefusedError, WorkflowError
 from orchestrator.journal import answers, history
 from orchestrator.journal.hiding import Hiding
+from orchestrator.journal.orders import is_submitted
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import schema_type
 

@@ -74,6 +74,8 @@ class _Submitted(CancellableRun):
     trouble: str = ""
     waits: Waits = NOTHING
     person: RemoteQuestions | None = None
+    run_id: str = ""
+    is_asked: bool = False  # to end
 
     def __post_init__(self) -> None:
         # The journal is open while something is written, not while this only waits.
@@ -87,6 +89,9 @@ class _Submitted(CancellableRun):
                 print(file=sys.stderr)  # after the prompt
             then = "once more leaves it to end by itself"
             complain(f"interrupted by {signal_name}: the run is being cancelled; {then}")
+        elif self.run_id and not self.is_asked:
+            ends = f'"orchestrator cancel {self.run_id}" ends it'
+            complain(f"the run was not told yet, and may go on: {ends}")
         return is_first
 
     async def run(self) -> int:
@@ -96,7 +101,7 @@ class _Submitted(CancellableRun):
         async with self.orchestrator:
             submit = self.orchestrator.submit
             submitted = await submit(self.workflow, self.inputs, order, **settings)
-        run = submitted.run
+        self.run_id = run = submitted.run
         is_new = submitted.is_new
         print(f"run {run} is submitted" if is_new else has_key(submitted, order), file=sys.stderr)
         journal = self.orchestrator.journal_location
@@ -167,3 +172,4 @@ class _Submitted(CancellableRun):
                 pass  # in this moment it was begun, or has ended: the next look tells
             return
         await to_thread.run_sync(partial(ask_to_end, journal, known.id))
+        self.is_asked = True

@@ -25,11 +25,12 @@ from orchestrator.journal.location import Address, Location, location_of, store_
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from orchestrator.journal.orders import Order
     from orchestrator.servers.config import JournalTable
 
 VARIABLE = "ORCHESTRATOR_JOURNAL"
 MB = 1_000_000
-COLUMNS = ("run", "workflow", "status", "started", "took", "resumed")
+COLUMNS = ("run", "workflow", "status", "started", "took", "resumed", "asks")
 
 
 def path_of(options: argparse.Namespace, table: JournalTable | None) -> Location:
@@ -86,11 +87,12 @@ def runs(options: argparse.Namespace) -> int:
     found = _found(options, path)
     start = worker_command(options)
     if options.json:
-        write_json([_with_reason(path, run, start) for run in found])
+        orders = _orders(path, found)
+        write_json([_document(path, run, orders.get(run.id), start) for run in found])
         return 0
     from orchestrator.cli.rows import new_console
 
-    new_console().print(_table(found))
+    new_console().print(_table(path, found))
     for line in waiting(path, found, start):
         print(line, file=sys.stderr)
     print(size_of(path), file=sys.stderr)
@@ -120,11 +122,12 @@ def waiting(journal: Location, runs: Sequence[KnownRun], start: str) -> list[str
     ]
 
 
-def _with_reason(journal: Location, run: KnownRun, start: str) -> dict[str, Any]:
+def _document(journal: Location, run: KnownRun, order: Order | None, start: str) -> dict[str, Any]:
+    """A run as JSON, with what was asked of the queue for it and why it waits."""
     from orchestrator.cluster.waiting import why
 
-    waits = why(journal, run, start).text
-    return run.to_dict() | ({"waits": waits} if waits else {})
+    more = {"order": order and order.to_dict(), "waits": why(journal, run, start).text}
+    return run.to_dict() | {name: each for name, each in more.items() if each}
 
 
 def size_of(journal: Location) -> str:
@@ -147,26 +150,39 @@ def _watch(options: argparse.Namespace, path: Location) -> int:
                 line = json.dumps(run.to_dict()) if options.json else "  ".join(row_of(run))
                 write(visible(line).rstrip())
 
-    return watch(lambda: _table(_found(options, path)), tell, in_lines=options.json)
+    return watch(lambda: _table(path, _found(options, path)), tell, in_lines=options.json)
 
 
-def _table(runs: Sequence[KnownRun]) -> Table:
-    """The runs; no cell takes two lines, and a column without anything is left out."""
+def _table(journal: Location, runs: Sequence[KnownRun]) -> Table:
+    """The runs; only the last cells take two lines, and a column without anything is left out."""
     from orchestrator.cli.rows import cells, new_table
+    from orchestrator.journal.asked import wants
 
-    rows = list(map(row_of, runs))
-    shown = len(COLUMNS) if any(row[-1] for row in rows) else len(COLUMNS) - 1
-    table = new_table(*COLUMNS[:shown])
-    for column in table.columns[:1] + table.columns[2:5]:
+    asks = {run: ", ".join(wants(order)) for run, order in _orders(journal, runs).items()}
+    rows = [(*row_of(run), asks.get(run.id, "")) for run in runs]
+    always = len(COLUMNS) - 2
+    shown = [n for n in range(len(COLUMNS)) if n < always or any(row[n] for row in rows)]
+    table = new_table(*(COLUMNS[n] for n in shown))
+    for column in table.columns[:1] + table.columns[2:always]:
         column.no_wrap = True
-    table.columns[-1].ratio = 1 if shown == len(COLUMNS) else None
+    if len(shown) > always:
+        table.columns[-1].ratio = 1
     for row in rows:
-        table.add_row(*cells(row[:shown]))
+        table.add_row(*cells([row[n] for n in shown]))
     return table
 
 
+def _orders(journal: Location, runs: Sequence[KnownRun]) -> dict[str, Order]:
+    """What was asked of the queue for these runs, by their ids."""
+    if not isinstance(journal, Address):
+        return {}
+    from orchestrator.journal.orders import asked_of
+
+    return asked_of(journal, runs)
+
+
 def row_of(run: KnownRun) -> tuple[str, ...]:
-    """A run as `COLUMNS` show it."""
+    """A run as `COLUMNS` show it, but for the last one."""
     took = "" if run.duration_ms is None else duration(run.duration_ms)
     if run.status == history.RUNNING:
         took = f"{seconds(max(0.0, time.time() - run.started))} so far"

@@ -15,10 +15,11 @@ from orchestrator.cli.kept_run import NamedRun
 from orchestrator.cli.pool import pool_of
 from orchestrator.cli.streams import write, write_json
 from orchestrator.cli.tool_sources import lock_of, servers_for, servers_if_any
-from orchestrator.cluster.waiting import is_submitted, why
+from orchestrator.cluster.waiting import why
 from orchestrator.documents.text import counted
 from orchestrator.errors import UnknownTaskError, WorkflowError
 from orchestrator.journal import history
+from orchestrator.journal.asked import wants
 from orchestrator.journal.history import INTERRUPTED, PAUSED, RUNNING, parts
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept import (
@@ -30,6 +31,7 @@ from orchestrator.journal.kept import (
 )
 from orchestrator.journal.kept_run import ask_to_end
 from orchestrator.journal.location import Location
+from orchestrator.journal.orders import Order, asked_of, is_submitted
 from orchestrator.servers.config import JournalTable, ServerTable
 from orchestrator.workflow.model import Workflow
 
@@ -98,12 +100,15 @@ def show(options: argparse.Namespace) -> int:
         write_json(found)
         return 0
     waits = why(path, run, worker_command(options)).text
+    order = asked_of(path, [run]).get(run.id, Order())
+    asks = {"order": order.to_dict(), "waits": waits}
+    more = {name: value for name, value in asks.items() if value}
     if kept.result is None:
         asked = kept.records.questions()
-        write_json(_so_far(named, asked, waits))
-        _tell_how(named, asked, waits)
+        write_json(_so_far(named, asked, more))
+        _tell_how(named, asked, waits, order)
         return 0
-    document = kept.result | {"tasks": tasks} | ({"waits": waits} if waits else {})
+    document = kept.result | {"tasks": tasks} | more
     if options.json or not planned(kept.request):  # a plan that was lost before its first task
         write_json(document)
         return 0
@@ -111,18 +116,18 @@ def show(options: argparse.Namespace) -> int:
 
     write_json(document["output"])
     print_result(named.result, named.workflow)
-    _tell_how(named, kept.records.questions(), waits)
+    _tell_how(named, kept.records.questions(), waits, order)
     return 0
 
 
-def _so_far(named: NamedRun, asked: list[Question], waits: str) -> dict[str, Any]:
+def _so_far(named: NamedRun, asked: list[Question], more: dict[str, Any]) -> dict[str, Any]:
     """What there is of a run that has not ended."""
     run, records = named.run, named.kept.records
     tasks = {task: result.to_dict() for task, result in named.tasks.items()}
     about = {"run_id": run.id, "workflow": run.workflow, "status": run.status}
     document: dict[str, Any] = about | {"tasks": tasks}
     document["questions"] = [each.to_dict() for each in asked]
-    document |= {"waits": waits} if waits else {}
+    document |= more
     document |= {"items_settled": records.items_under_way()}
     if carried := parts(named.journal, run.id):
         document["parts"] = {each.id: each.status for each in carried}
@@ -132,9 +137,11 @@ def _so_far(named: NamedRun, asked: list[Question], waits: str) -> dict[str, Any
     return document
 
 
-def _tell_how(named: NamedRun, asked: list[Question], waits: str = "") -> None:
+def _tell_how(named: NamedRun, asked: list[Question], waits: str, order: Order) -> None:
     """Say how to go on with a run that has not ended."""
     run = named.run
+    if asks := wants(order):
+        complain(f"it was submitted with {', '.join(asks)}")
     if waits:
         complain(f"it waits: {waits}")
     if not asked and run.status not in (INTERRUPTED, PAUSED):
@@ -263,7 +270,8 @@ def _end_here(options: argparse.Namespace, path: Location, run: str, *, is_queue
     from orchestrator.durable import workflow_of
 
     workflow = workflow_of(kept_request(path, run)["workflow"])
-    needs = not is_queued or workflow.plan.finally_ is not None
+    last = workflow.plan.finally_
+    needs = not is_queued or (last is not None and bool(last.servers))
     servers = servers_for(options, workflow) if needs else servers_if_any(options)
     journal = journal_of(options, _table_of(servers))
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from orchestrator.cli.history import configured, path_of
-from orchestrator.engine.outcome import Waiting
 from orchestrator.engine.result import RunResult, TaskResult
 from orchestrator.errors import JournalError
 from orchestrator.journal import history
 from orchestrator.journal.history import KnownRun
-from orchestrator.journal.kept import KeptDocuments, documents_of
+from orchestrator.journal.kept import KeptDocuments, documents_of, results_of
 from orchestrator.journal.location import Location
 from orchestrator.workflow.model import Workflow
 
@@ -50,12 +49,9 @@ class NamedRun:
     @cached_property
     def tasks(self) -> Mapping[str, TaskResult]:
         """Its tasks that have settled, in the order of the file; of a paused run all."""
-        if self.run.status != history.PAUSED:
+        if self.run.status != history.PAUSED:  # the workflow is not read
             return self.kept.tasks
-        return {
-            name: self.kept.tasks.get(name) or TaskResult(name, Waiting(), task.generation)
-            for name, task in self.workflow.plan.tasks.items()
-        }
+        return results_of(self.kept, self.workflow.plan, self.run.status)
 
     @property
     def result(self) -> RunResult:

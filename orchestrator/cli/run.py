@@ -279,9 +279,10 @@ class CancellableRun:
         if options.report or options.perfetto:
             from orchestrator.cli.report import write_reports
 
-            kept = self.current is not None and self.current.is_kept
+            current = self.current  # None if a worker carries it
+            how = {"kept": current is None or current.is_kept, "by_worker": current is None}
             done = self._history(result)
-            written = write_reports(done, options.report, options.perfetto, kept=kept) and written
+            written = write_reports(done, options.report, options.perfetto, **how) and written
         if not options.quiet:
             from orchestrator.cli.tables import print_result
 

@@ -85,18 +85,6 @@ def note(db: Database, run: str, reason: str, hiding: Hiding) -> None:
     db.execute(WRITE, (run, "aside", "", NO_ITEM, False, 0, time.time(), text))
 
 
-def is_submitted(journal: Location, run: str) -> bool:
-    """Whether workers go on with a run by themselves.
-
-    Raises:
-        JournalError: The journal cannot be read.
-    """
-    if not isinstance(journal, Address):
-        return False
-    with reading(journal) as db:
-        return db.execute("select 1 from queued where run=?", (run,)).fetchone() is not None
-
-
 def _reasons(db: Database, run: KnownRun, start: str) -> Iterator[Waits]:
     row = db.execute(_ROW, (run.id,)).fetchone()
     if row is None:

@@ -9,13 +9,15 @@ from functools import partial
 from typing import Any
 
 from orchestrator.documents.text import quoted
+from orchestrator.engine.outcome import Waiting
 from orchestrator.engine.result import TaskResult
 from orchestrator.errors import JournalError
 from orchestrator.journal.hiding import mask
-from orchestrator.journal.history import PART, reading
+from orchestrator.journal.history import PART, PAUSED, reading
 from orchestrator.journal.location import Location
 from orchestrator.journal.records import Key, Record, Records
 from orchestrator.journal.store import Database
+from orchestrator.workflow.plan import Plan
 
 Restore = Callable[[str], str]
 """Makes JSON text of the file what it was: `mask` for what is shown, or `Hiding.restore`."""
@@ -64,6 +66,16 @@ class KeptDocuments:
     result: dict[str, Any] | None
     tasks: dict[str, TaskResult]
     records: Records
+
+
+def results_of(kept: KeptDocuments, plan: Plan, status: str) -> Mapping[str, TaskResult]:
+    """The tasks of a run that have settled, in the order of the file; of a paused run all."""
+    if status != PAUSED:
+        return kept.tasks
+    return {
+        name: kept.tasks.get(name) or TaskResult(name, Waiting(), task.generation)
+        for name, task in plan.tasks.items()
+    }
 
 
 def check_whole(run: str, origin: str | None, text: str) -> None:

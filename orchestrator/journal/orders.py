@@ -21,7 +21,7 @@ from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.text import quoted
 from orchestrator.errors import JournalError
 from orchestrator.journal.asked import other_request, other_wants
-from orchestrator.journal.history import QUEUED, reading
+from orchestrator.journal.history import OPEN, QUEUED, KnownRun, reading
 from orchestrator.journal.location import Location
 from orchestrator.journal.store import Database
 from orchestrator.journal.writer import Lease, Writer
@@ -65,6 +65,11 @@ class Order:
     max_runs: int | None = None
     labels: tuple[str, ...] = ()
     servers: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """What it asks, where it asks anything, as a JSON object."""
+        asked = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in asked.items() if value not in (None, 0, ())}
 
     @property
     def is_plain(self) -> bool:
@@ -195,6 +200,31 @@ def _of_key(journal: Location, key: str, request: str, order: Order) -> Submitte
         raise JournalError(f"key {quoted(key)} is that of run {run}, which has {what}: {fix}")
     now = order if status == QUEUED else replace(order, due=0.0)  # which counts no more
     return Submitted(run, False, tuple(other_wants(kept[run], now)))
+
+
+def is_submitted(journal: Location, run: str) -> bool:
+    """Whether workers go on with a run by themselves.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
+    if isinstance(journal, Path):
+        return False
+    with reading(journal) as db:
+        return db.execute("select 1 from queued where run=?", (run,)).fetchone() is not None
+
+
+def asked_of(journal: Location, runs: Sequence[KnownRun]) -> dict[str, Order]:
+    """What was asked of the queue for those of these runs that a worker will carry, by their ids.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
+    waiting = [run.id for run in runs if run.status in OPEN]
+    if not waiting or isinstance(journal, Path):
+        return {}
+    with reading(journal) as db:
+        return of_runs(db, waiting)
 
 
 def of_runs(db: Database, runs: Sequence[str]) -> dict[str, Order]:

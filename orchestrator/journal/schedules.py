@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from orchestrator.documents.jsonpath import describe
@@ -96,10 +96,8 @@ class Schedule:
 
     def to_dict(self) -> dict[str, Any]:
         """The schedule as a JSON object."""
-        order = {**asdict(self.order), "key": None, "due": None}
-        wants = {name: each for name, each in order.items() if each not in (None, 0, ())}
         fields = {name: getattr(self, name) for name in self.__slots__ if name != "order"}
-        return fields | wants
+        return fields | self.order.to_dict()
 
 
 class Scheduled(NamedTuple):

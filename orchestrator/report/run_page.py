@@ -32,8 +32,14 @@ POLICY = (
 Sums = Mapping[str, tuple[int, float, float]]
 
 
-def page(history: RunHistory, *, kept: bool = True) -> str:
-    """The file. `kept`: whether the run is in a journal, so that it can be retried."""
+def page(history: RunHistory, *, kept: bool = True, by_worker: bool = False) -> str:
+    """The file.
+
+    Args:
+        history: The run.
+        kept: Whether it is in a journal, so that it can be retried.
+        by_worker: Whether a worker goes on with it by itself.
+    """
     result = history.result
     title = xml(f"{name_of(result.workflow)}: {result.status}")
     state = {"success": "success", "failed": "error", "partial": "cancelled"}
@@ -48,7 +54,7 @@ def page(history: RunHistory, *, kept: bool = True) -> str:
         f"<p>{xml(run_text.headline(history))}</p>",
         f'<p class="soft">run {xml(result.run_id)}, began {xml(result.started_at)}, schedule '
         f"{xml(result.schedule)}</p>",
-        *_waiting(history, kept=kept),
+        *_waiting(history, kept=kept, by_worker=by_worker),
         *_failure(history, kept=kept),
         *_path(history),
         *_section("Graph", _scroll(run_pictures.graph(history))),
@@ -79,7 +85,7 @@ def _folded(title: str, body: str) -> str:
     return f"<details><summary>{title}</summary>{body}</details>"
 
 
-def _waiting(history: RunHistory, *, kept: bool) -> Iterator[str]:
+def _waiting(history: RunHistory, *, kept: bool, by_worker: bool) -> Iterator[str]:
     if not history.result.questions:
         return
     yield "<section><h2>What it waits for</h2><ul>"
@@ -87,7 +93,9 @@ def _waiting(history: RunHistory, *, kept: bool) -> Iterator[str]:
         how = f"<br><code>{xml(command)}</code>" if kept else ""
         yield f"<li>{xml(asked)}{how}</li>"
     yield "</ul>"
-    if kept:
+    if kept and by_worker:
+        yield "<p>Then a worker goes on with it.</p>"
+    elif kept:
         then = xml(f"orchestrator resume {history.result.run_id}")
         yield f"<p>Then it goes on with <code>{then}</code></p>"
     yield "</section>"

@@ -27,6 +27,7 @@ from orchestrator.journal.history import OPEN
 from orchestrator.journal.kept import documents_of, kept_request, planned
 from orchestrator.journal.kept_run import ask_to_end
 from orchestrator.journal.location import Location
+from orchestrator.journal.orders import is_submitted
 from orchestrator.serve.answers import Answer, Asked
 from orchestrator.serve.carried import Carried
 from orchestrator.serve.inline import preview, size_of
@@ -40,6 +41,7 @@ _INTERRUPTED = (
     "its process ended before it did. No tool here goes on with it: the user can, on the command "
     'line, with "orchestrator resume {}"; cancel_run ends it'
 )
+_BY_WORKER = "its process ended before it did. A worker goes on with it; cancel_run ends it"
 _HELD = "no journal is kept, so only the latest runs of this process are known"
 
 
@@ -76,8 +78,15 @@ class RunTools:
             task.pop("output", None)
         document.pop("output", None)
         if document["status"] == history.INTERRUPTED:
-            document["note"] = _INTERRUPTED.format(document["run_id"])
+            document["note"] = await to_thread.run_sync(self._how, document["run_id"])
         return Answer(fitted(self._engine.hide(document), self._limit))
+
+    def _how(self, run_id: str) -> str:
+        """How a run goes on whose process has ended."""
+        journal = self._engine.journal_location
+        if journal is not None and is_submitted(journal, run_id):
+            return _BY_WORKER
+        return _INTERRUPTED.format(run_id)
 
     def _latest(self) -> list[dict[str, Any]]:
         active = {run: {"run_id": run, "status": history.RUNNING} for run in self._carried.active}
@@ -108,7 +117,7 @@ class RunTools:
         return Answer({"run_id": run_id, "status": status, "error": error}, True)
 
     async def answer(self, asked: Asked) -> Answer:
-        """`answer_question`: gives the answer, and goes on with the run."""
+        """`answer_question`: gives the answer, and goes on with the run unless workers do."""
         run_id, task = asked.arguments["run_id"], asked.arguments["task"]
         item, every = asked.arguments.get("item"), bool(asked.arguments.get("all_items"))
         if (run := self._carried.active.get(run_id)) is not None:
@@ -119,6 +128,9 @@ class RunTools:
                 run.answer(task, reply.value, item=item, all_items=every)
             return Answer({"run_id": run_id, "status": history.RUNNING, "answered": task})
         known = await self.put(run_id, asked)
+        if await to_thread.run_sync(is_submitted, self._journal(known), known):
+            document = {"run_id": known, "status": history.PAUSED, "answered": task}
+            return Answer(document | {"note": "a worker goes on with the run; see run_status"})
         return await self.go_on(known, asked)
 
     async def put(self, run_id: str, asked: Asked) -> str:

@@ -23,6 +23,7 @@ from orchestrator.journal import answers
 from orchestrator.journal.history import OPEN, RUNNING
 from orchestrator.journal.kept_run import ask_to_end
 from orchestrator.journal.location import Location
+from orchestrator.journal.orders import is_submitted
 from orchestrator.journal.recorder import Unknown
 from orchestrator.ui.view import known
 
@@ -105,7 +106,7 @@ class Actions:
         refuse: bool = False,
         value: Any = None,
     ) -> dict[str, Any]:
-        """Answer a question; who carries the run goes on. Raises `AnswerError`."""
+        """Answer a question; who carries the run goes on, or a worker. Raises `AnswerError`."""
 
         def reply_to(question: Question) -> Reply:
             return Reply(refused=True) if refuse else fitting(question, value)
@@ -123,7 +124,9 @@ class Actions:
                 item=item,
                 all_items=all_items,
             )
-            return {"run": run.id, "status": run.status, "left": left}
+            by_worker = run.status != RUNNING and is_submitted(self._journal, run.id)
+            about = {"run": run.id, "status": run.status, "left": left}
+            return about | {"by_worker": by_worker}
 
         return await to_thread.run_sync(put)
 

@@ -14,8 +14,9 @@ from orchestrator.explain.path import Analysis, Step
 from orchestrator.explain.sentences import step_words
 from orchestrator.explain.story import Story
 from orchestrator.journal.history import KnownRun
-from orchestrator.journal.kept import documents_of
+from orchestrator.journal.kept import documents_of, results_of
 from orchestrator.journal.location import Location
+from orchestrator.journal.orders import is_submitted
 from orchestrator.report.run_history import RunHistory
 from orchestrator.report.run_page import page
 
@@ -56,7 +57,9 @@ def report(journal: Location, run: KnownRun, hide: Callable[[Any], Any]) -> str:
     kept = documents_of(journal, run.id)
     if kept.result is None:
         raise JournalError(f"run {run.id} has not ended (status {run.status})")
-    result = replace(RunResult.from_dict(kept.result | {"tasks": {}}), tasks=kept.tasks)
     workflow = workflow_of(kept.request["workflow"])
-    text: str = hide(page(RunHistory(result, workflow, kept.request["inputs"])))
+    tasks = results_of(kept, workflow.plan, run.status)
+    result = replace(RunResult.from_dict(kept.result | {"tasks": {}}), tasks=tasks)
+    history = RunHistory(result, workflow, kept.request["inputs"])
+    text: str = hide(page(history, by_worker=is_submitted(journal, run.id)))
     return text

@@ -71,7 +71,8 @@ def make_plan(
     policies = tuple(each.policies for each in plans.values() if each.policies is not PLAIN)
     if last:
         own, of_last = _part(compiled, last), {task.id: plans[task.id] for task in last}
-        then = Plan(of_last, own, graphs.generations(own), [], None, targets, requests, servers)
+        called = list(dict.fromkeys(name for plan in of_last.values() for name in plan.servers))
+        then = Plan(of_last, own, graphs.generations(own), [], None, targets, requests, called)
     more = policies, bool(inner), any(each.asks for each in plans.values()), then
     locks = _literal_locks(plans.values())
     return Plan(plans, graph, generations, edges, output, targets, requests, servers, *more, locks)

@@ -198,7 +198,7 @@ class Plan:
     output: Template | None  # of what the run returns; None for the default
     targets: Mapping[str, CallTemplate]  # the first call in the file of each server:tool
     requests: Mapping[str, CallTemplate]  # the same for resources and prompts
-    servers: list[str]  # of all of these, in the order of the file
+    servers: list[str]  # of its own tasks, in the order of the file
     policies: tuple[Policies, ...] = ()  # of all tasks for which they are not `PLAIN`
     has_inner: bool = False  # whether any task runs a workflow
     asks: bool = False  # whether a person is asked something for any task

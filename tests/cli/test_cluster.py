@@ -118,6 +118,20 @@ def test_a_run_is_submitted_with_what_is_asked_of_the_queue(
     has = "it has priority -5, not before 2033-05-18 00:00:00, max-runs 2, needs a, b"
     assert f"; other than asked for now, {has}" in err
     assert "the run waits: it is due at 2033-05-18" in err
+    assert main(["runs"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "asks" in out
+    assert "priority -5, not before 2033-05-18 00:00:00, max-runs 2, needs a, b" in out
+    assert main(["runs", "--json"]) == 0
+    (known,) = json.loads(capsys.readouterr().out)
+    due = known["order"]["due"]
+    order = {"key": "k", "priority": -5, "due": due, "max_runs": 2, "labels": ["a", "b"]}
+    assert known["order"] == order
+    assert due > 1_999_000_000
+    assert main(["show", run]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["order"] == known["order"]
+    assert "it was submitted with priority -5, not before 2033-05-18 00:00:00, max-runs 2" in err
     assert main(["submit", flow, "--delay", "99999999d"]) == 2
     assert "expected a time to begin within 100 years, got one in 273," in capsys.readouterr().err
     columns = "run, key, priority, max_runs, labels, due > 1999000000"
@@ -195,17 +209,21 @@ def test_a_run_that_has_not_begun_is_cancelled_from_anywhere_and_starts_no_serve
     call = {"id": "a", "tool": "faulty:echo", "arguments": {"value": 1}}
     Path("last.json").write_text(json.dumps({"tasks": [call], "finally": [call | {"id": "z"}]}))
     assert main(["submit", write(call)]) == 0
+    values = {"tasks": [call], "finally": [{"id": "z", "value": 1}]}
+    Path("values.json").write_text(json.dumps(values))
     assert main(["submit", "last.json"]) == 0
-    last, run = (each.id for each in runs(named))
+    assert main(["submit", "values.json"]) == 0
+    valued, last, run = (each.id for each in runs(named))
     (tmp_path / "away").mkdir()
     monkeypatch.chdir(tmp_path / "away")
     assert main(["cancel", run]) == 0
+    assert main(["cancel", valued]) == 0
     assert main(["cancel", last]) == 2  # its `finally` needs its server
     assert "cannot be read: No such file" in capsys.readouterr().err
     monkeypatch.chdir(tmp_path)
     assert main(["cancel", last]) == 0
     done = ask(named, "select count(*) from record where kind='task' and path='z'")
-    assert done == [(1,)]
+    assert done == [(2,)]
 
 
 @pytest.mark.untraced

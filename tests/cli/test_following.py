@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from orchestrator.journal.glance import is_answered
 from orchestrator.journal.history import KnownRun, reading, runs
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Address
+from orchestrator.workflow.model import Workflow
 from tests.conftest import Write
 from tests.journals import ask
 
@@ -102,12 +104,15 @@ def test_exit_codes_are_those_of_run(
     asks = write({"id": "q", "ask": {"message": "well?"}})
     capsys.readouterr()
     with carrying(database):
-        assert main(["submit", asks, "--wait", "--journal", database.url, "--json"]) == 3
+        assert main(["run", asks, "--on", database.url, "--json", "--report", "page.html"]) == 3
     out, err = capsys.readouterr()
+    assert "Then a worker goes on with it." in Path("page.html").read_text()
     assert json.loads(out)["status"] == "paused"
     assert "orchestrator answer" in err
     assert "then a worker goes on with it" in err
     database_of = ["--journal", database.url]
+    assert main(["report", "last", *database_of]) == 0
+    assert "Then a worker goes on with it." in capsys.readouterr().out
     assert main(["show", "last", *database_of]) == 0
     assert "then a worker goes on with it" in capsys.readouterr().err
     assert main(["answer", "last", "q", "yes", *database_of]) == 0
@@ -131,6 +136,26 @@ def test_the_first_interrupt_cancels_the_run_where_it_is_carried(
     assert runs(database)[0].status == "cancelled"
     err = capsys.readouterr().err
     assert "interrupted by SIGINT: the run is being cancelled; once more leaves it" in err
+    assert "cancelled on request" in err
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_second_interrupt_says_whether_the_run_is_told_to_end(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = argparse.Namespace(loop=None)
+    flow = Workflow.load(write(*FLOW))
+    run = following._Submitted(options, flow, {}, [], Orchestrator({}))
+    assert run._cancel("SIGINT")
+    assert not run._cancel("SIGINT")  # not even submitted
+    assert "may go on" not in capsys.readouterr().err
+    run.run_id = "r7"
+    assert not run._cancel("SIGINT")
+    assert '"orchestrator cancel r7" ends it' in capsys.readouterr().err
+    run.is_asked = True
+    assert not run._cancel("SIGINT")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_run_that_nobody_has_begun_is_cancelled_here(

@@ -154,6 +154,9 @@ def test_a_paused_run_says_what_it_waits_for_and_who_goes_on(*, kept: bool) -> N
     assert all(character in said for character in VISIBLE)
     commands = ["answer r7 b VALUE", "answer r7 c --item 1 yes", "orchestrator resume r7"]
     assert [command in said for command in commands] == [kept] * 3
+    submitted = Reader(page(RunHistory(result, plan, {}), kept=kept, by_worker=True)).said
+    assert ("Then a worker goes on with it." in submitted) == kept
+    assert "orchestrator resume" not in submitted
     assert "orchestrator retry" not in said
 
 

@@ -10,14 +10,14 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from orchestrator import Question
+from orchestrator import Orchestrator, Question
 from orchestrator.documents.file_lock import FileLock
 from orchestrator.journal.file_store import asked_path, lock_path
-from orchestrator.journal.location import store_of
+from orchestrator.journal.location import Address, store_of
 from orchestrator.serve.forms import form_of, message_of, value_in
 from orchestrator.serve.inline import preview, size_of
 from orchestrator.serve.results import fitted, light
-from tests.serve.test_toolset import TWO, opened, task
+from tests.serve.test_toolset import TWO, Conforming, opened, task
 
 pytestmark = pytest.mark.anyio
 ASK = {"id": "who", "ask": {"message": "Which?", "schema": {"type": "integer", "default": 7}}}
@@ -142,6 +142,25 @@ async def test_an_interrupted_run_says_what_has_not_settled_and_who_goes_on(tmp_
         assert message.startswith(f'task "a" has not settled: run {run_id} is interrupted')
         typo = await toolset.call("get_result", {"run_id": run_id, "task": "b"})
         assert typo.document["findings"][0]["message"] == 'unknown task "b"'
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_submitted_run_is_answered_here_and_carried_by_workers(database: Address) -> None:
+    async with Orchestrator({}, journal=database) as engine:
+        flow = {"tasks": [ASK, {"id": "v", "value": "$OUTPUT[who]"}]}
+        run_id = await engine.queue(flow)
+        async with engine.resume(run_id) as run:
+            assert (await run.execute()).status == "paused"
+        toolset = Conforming(engine)
+        asked = {"run_id": run_id, "task": "who", "value": 3}
+        answer = (await toolset.call("answer_question", asked)).document
+        assert (answer["status"], answer["answered"]) == ("paused", "who")
+        assert answer["note"] == "a worker goes on with the run; see run_status"
+        change = "update run set status='running', ended=null, result=null"
+        store_of(database).session().call(lambda db: db.execute(change))
+        shown = (await toolset.call("run_status", {"run_id": run_id})).document
+        assert shown["status"] == "interrupted"
+        assert "A worker goes on with it; cancel_run ends it" in shown["note"]
 
 
 async def test_mistakes_about_runs_are_told_in_words_for_models(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from orchestrator import JournalError, Orchestrator
 from orchestrator.documents.file_lock import FileLock
 from orchestrator.journal import history
 from orchestrator.journal.file_store import asked_path, lock_path
+from orchestrator.journal.location import Address
 from orchestrator.ui.actions import Actions
 from tests.ui.browser import opened
 from tests.ui.test_page import pretend_running, ran
@@ -51,7 +52,7 @@ async def test_a_question_is_answered_and_the_run_goes_on_here(journal: Path) ->
         error = await browser.post(f"runs/{run}/answer", {"task": "a", "value": "xy"}, 409)
         assert '"a"' in error["error"]
         done = await browser.post(f"runs/{run}/answer", {"task": "b", "value": "xy"})
-        assert done == {"run": run, "status": "paused", "left": 0}
+        assert done == {"run": run, "status": "paused", "left": 0, "by_worker": False}
         again = await browser.post(f"runs/{run}/answer", {"task": "b", "value": "yx"}, 409)
         assert "answered already" in again["error"]
         assert await browser.post(f"runs/{run}/resume") == {"run": run, "status": "running"}
@@ -93,6 +94,22 @@ async def test_a_run_that_waits_is_cancelled_here_and_another_is_asked_to_end(
         error = await browser.post(f"runs/{run}/resume", None, 409)
         assert "carried by another process" in error["error"]
         held.release()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_after_an_answer_a_worker_goes_on_with_a_run_that_was_submitted(
+    database: Address,
+) -> None:
+    flow = {"name": "w", "tasks": [{"id": "q", "ask": {"message": "?"}}]}
+    async with Orchestrator({}, journal=database) as engine:
+        run = await engine.queue(flow)
+        async with engine.resume(run) as carried:
+            await carried.execute()
+    async with opened(database) as browser:
+        report = await browser.client.get(f"/api/runs/{run}/report")
+        assert "Then a worker goes on with it." in report.text
+        done = await browser.post(f"runs/{run}/answer", {"task": "q", "value": True})
+        assert (done["status"], done["left"], done["by_worker"]) == ("paused", 0, True)
 
 
 async def test_a_retry_and_a_fork_are_new_runs_that_reuse(journal: Path) -> None:

@@ -37,8 +37,9 @@ function card(page, question) {
     error.textContent = "";
     try {
       const done = await post(runPath(page.id, "answer"), { task: question.task, item: question.item, all_items: Boolean(every && every.checked), ...body });
-      toast(`${where} is answered.`);
-      if (done.left === 0 && done.status !== "running") await resume(page);
+      const goesOn = done.left === 0 && done.by_worker;
+      toast(`${where} is answered.${goesOn ? " A worker goes on with the run." : ""}`);
+      if (done.left === 0 && done.status !== "running" && !done.by_worker) await resume(page);
       else page.load();
     } catch (wrong) {
       error.textContent = visible(wrong.message);
