@@ -8,6 +8,7 @@ its id. Nothing else imports DBOS.
 - `offers` is what workers offer, without the servers that do not start there, which `outages`
   knows; `release` chooses which runs are handed out now and to whom, and `waiting` says why one
   waits.
+- `needs` is what a run needs of its worker; `guard` keeps what goes wrong with one run from others.
 - `firing` submits what schedules say.
 - `memory` ends a worker that has none left, or stands still.
 - `dispatch` is the queue, DBOS on PostgreSQL; `queue_tables` is how its tables are reached, and who

@@ -9,6 +9,11 @@ import anyio
 
 from orchestrator.engine.drain import Drain
 from orchestrator.engine.run import Run
+from orchestrator.errors import JournalError, UnknownRunError
+from orchestrator.journal.history import find
+from orchestrator.journal.location import Location
+
+DELETED = "deleted"  # how a run has ended that is in the journal no more
 
 
 class Left(Enum):
@@ -40,3 +45,13 @@ class Carried:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     run: Run | None = None
     over: anyio.Event = field(default_factory=anyio.Event)
+
+
+def status_of(journal: Location, run: str) -> str:
+    """The status of a run in the journal, or `DELETED`; "" if that cannot be read."""
+    try:
+        return find(journal, run).status
+    except UnknownRunError:
+        return DELETED
+    except JournalError:
+        return ""

@@ -16,6 +16,7 @@ from orchestrator.cluster.queue_tables import check_rights, engine_of, trouble_o
 from orchestrator.errors import JournalError
 from orchestrator.journal.location import Address
 from orchestrator.journal.orders import MOST_PRIORITY
+from orchestrator.journal.postgres import LostError
 from orchestrator.journal.store import Database
 
 # No worker takes a run from here: it waits for an answer, or for a worker that can carry it.
@@ -33,7 +34,7 @@ BUSY_A_SECOND, RECENT_A_SECOND, IDLE_A_SECOND = 1000, 200, 100
 MOST_S = 2.0
 NOTES_S = 0.25  # between two looks of DBOS for notes of runs, which have none
 # The queue hands out low numbers first.
-_LAST = 2 * MOST_PRIORITY
+_LAST, _MOST = 2 * MOST_PRIORITY, 2**31 - 1
 _PACES = """select q.name, polling_interval_sec, exists(
 select from dbos.workflow_status where queue_name=q.name and status='ENQUEUED'),
 (select coalesce(max(started) > now_s() - 60, false) from run)
@@ -159,7 +160,7 @@ class DbosDispatch:
             for run, queue, priority in runs:
                 options: EnqueueOptions = {
                     "queue_name": queue,
-                    "priority": max(1, _LAST - priority),  # what is no number of DBOS ends workers
+                    "priority": min(_MOST, max(1, _LAST - priority)),  # DBOS takes no others
                     "workflow_name": CARRY,
                     "workflow_id": run,
                     "app_version": VERSION,
@@ -223,9 +224,9 @@ class DbosDispatch:
 
     @contextmanager
     def _asked(self) -> Iterator[DBOSClient]:
-        """The client. Raises `JournalError` if the database is lost."""
+        """The client. Raises `LostError`, or `JournalError` if it is the run's fault."""
         if self._client is None:
-            raise JournalError("this worker asks nothing of the queues any more")
+            raise LostError("this worker asks nothing of the queues any more")
         try:
             yield self._client
         except SQLAlchemyError as error:

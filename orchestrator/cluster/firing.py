@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 
+from orchestrator.cluster.guard import Guard
 from orchestrator.cluster.release import alone
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import counted, quoted
-from orchestrator.errors import JournalError
 from orchestrator.journal import schedules
 from orchestrator.journal.cron import GRACE_S, MOST_MISSED, Cron
 from orchestrator.journal.history import QUEUED
@@ -18,33 +17,30 @@ from orchestrator.journal.schedules import Schedule
 from orchestrator.journal.store import Database
 from orchestrator.run_request import new_settings
 
-_DUE = f"{schedules.SELECT} where next <= now_s()"
+_DUE = "select name from schedule where next <= now_s() order by next"
+_STILL_DUE = f"{schedules.SELECT} where name=? and next <= now_s()"
 _REQUEST = "select request, now_s() from schedule where name=?"
 _NOTE = """update schedule set next=?, last=coalesce(?, last), run=coalesce(?, run),
 missed=missed+? where name=?"""
 
 
-def fire(db: Database, tell: Callable[[str], None], told: set[str]) -> None:
+def fire(db: Database, guard: Guard) -> None:
     """Submit what is due, and tell of times that passed while no worker was connected.
 
-    A schedule whose zone or expression this machine does not know is left to others; what is told
-    of it is added to `told`, and told once.
+    A schedule that this worker cannot submit is left to others: its machine may not know its zone.
     """
-    if not db.execute(f"select exists({_DUE})").fetchone()[0]:
-        return
+    for (name,) in db.execute(_DUE).fetchall():
+        guard.tried(
+            db, f"this worker cannot submit schedule {quoted(name)}", _fire_one, db, guard, name
+        )
+
+
+def _fire_one(db: Database, guard: Guard, name: str) -> None:
     with alone(db):
-        for row in db.execute(_DUE).fetchall():
+        if (row := db.execute(_STILL_DUE, (name,)).fetchone()) is not None:
             schedule = schedules.of_row(row)
-            try:
-                cron = Cron(schedule.cron, schedule.zone)
-            except JournalError as error:
-                said = f"this worker cannot submit schedule {quoted(schedule.name)}: {error}"
-                if said not in told:
-                    told.add(said)
-                    tell(said)
-            else:
-                if said := _fire(db, schedule, cron):
-                    tell(said)
+            if said := _fire(db, schedule, Cron(schedule.cron, schedule.zone)):
+                guard.tell(said)
 
 
 def _fire(db: Database, schedule: Schedule, cron: Cron) -> str:

@@ -10,14 +10,18 @@ from orchestrator.cluster import offers as offering
 from orchestrator.cluster import release
 from orchestrator.cluster.dispatch import ASIDE, Dispatch
 from orchestrator.cluster.firing import fire
+from orchestrator.cluster.guard import Guard
+from orchestrator.cluster.needs import mend
 from orchestrator.cluster.offers import Offer
 from orchestrator.cluster.outages import Outages
+from orchestrator.cluster.release import Released
 from orchestrator.cluster.turns import Turn, turn
 from orchestrator.errors import JournalError
 from orchestrator.journal import history, workers
 from orchestrator.journal.glance import is_answered
 from orchestrator.journal.history import OPEN, PAUSED
 from orchestrator.journal.location import Location, store_of
+from orchestrator.journal.postgres import LostError
 from orchestrator.journal.store import Database
 from orchestrator.journal.workers import WORKER
 
@@ -53,6 +57,7 @@ class Lookout:
         may_take: Whether it may try a run now that others could not carry.
         tell: Receives a sentence about each run that is taken over.
         carries: Whether this worker carries a run.
+        note: Keeps why a run could not be handed out.
 
     Attributes:
         workers: How many there are, as far as is known.
@@ -66,11 +71,13 @@ class Lookout:
         may_take: Callable[[str], bool],
         tell: Callable[[str], None],
         carries: Callable[[str], bool] = lambda _: True,
+        note: Callable[[Database, str, str], None] = lambda *_: None,
     ) -> None:
         self._location, self._dispatch, self._outages = location, dispatch, outages
         self._may_take, self._tell, self._carries = may_take, tell, carries
         self._takes_at, self._asks_at = 0.0, time.monotonic() + LOST_S
-        self._not_carried, self._told = set[str](), set[str]()
+        self._not_carried = set[str]()
+        self._guard, self._note = Guard(tell), note
         self.workers = 1
         self._lock = threading.Lock()
 
@@ -84,22 +91,29 @@ class Lookout:
         if not self._lock.acquire(blocking=False):
             return
         try:
-            self._dispatch.forget()
-            with history.reading(self._location) as db:
-                if self._outages.is_over:
-                    self._outages.renew(db)
-                if found := turn(db, TURN_S, CHECK_S, SWEEP_S):
-                    self._look_for_all(db, found)
-                if time.monotonic() >= self._takes_at:
-                    self._take(db)
-                    self._takes_at = time.monotonic() + TAKE_S
-                if time.monotonic() >= self._asks_at:
-                    self._give_back_lost(db)
-                    self._asks_at = time.monotonic() + LOST_S
-        except JournalError:
-            return  # the journal itself says whether it is lost for good
+            self._look()
+        except MemoryError:
+            raise
+        except Exception as error:  # the next look may not fail
+            self._guard.failed(error)
+        else:
+            self._guard.worked()
         finally:
             self._lock.release()
+
+    def _look(self) -> None:
+        self._dispatch.forget()
+        with history.reading(self._location) as db:
+            if self._outages.is_over:
+                self._outages.renew(db)
+            if found := turn(db, TURN_S, CHECK_S, SWEEP_S):
+                self._look_for_all(db, found)
+            if time.monotonic() >= self._takes_at:
+                self._take(db)
+                self._takes_at = time.monotonic() + TAKE_S
+            if time.monotonic() >= self._asks_at:
+                self._give_back_lost(db)
+                self._asks_at = time.monotonic() + LOST_S
 
     def give_back(self, run: str) -> None:
         """Have other workers go on with a run.
@@ -112,17 +126,17 @@ class Lookout:
             self._dispatch.put_again(run, release.queue_for(db, run, others) or ASIDE)
 
     def _look_for_all(self, db: Database, its: Turn) -> None:
-        fire(db, self._tell, self._told)
+        tried = self._guard.tried
+        fire(db, self._guard)
         ready, waits, is_check = self._ready(db), release.waits(db), its >= Turn.CHECK
         if not (ready or waits or is_check):
             return
         offers = offering.offers(db)
         self.workers = offers.total()
         queues = list(dict.fromkeys(offer.queue for offer in offers))
-        released = release.release(db, offers) if waits else []
-        if released:
-            self._dispatch.put(released)
-            release.handed(db, [each.run for each in released])
+        released: list[Released] = []
+        if waits:
+            tried(db, "runs cannot be handed out", self._hand_out, db, offers, released)
         for run in ready:
             self._put_again(db, run, offers)
         if is_check:
@@ -135,13 +149,41 @@ class Lookout:
             offering.forget_old(db)
             self._dispatch.sweep(db)
 
+    def _hand_out(self, db: Database, offers: Mapping[Offer, int], done: list[Released]) -> None:
+        """Put runs into their queues; adds them to `done`."""
+        try:
+            released = release.release(db, offers)
+        except LostError:
+            raise
+        except JournalError:
+            db.execute("rollback")
+            if not mend(db):
+                raise
+            released = release.release(db, offers)
+        try:
+            self._dispatch.put(released)
+        except (LostError, MemoryError):
+            raise
+        except Exception:  # that of one of them, which the others do not wait for
+            released = [each for each in released if self._put(db, each)]
+        done += released
+        if released:
+            release.handed(db, [each.run for each in released])
+
+    def _put(self, db: Database, one: Released) -> bool:
+        what = f"run {one.run} cannot be handed out"
+        if why := self._guard.tried(db, what, self._dispatch.put, [one]):
+            release.postpone(db, one.run)
+            self._note(db, one.run, f"it cannot be handed out: {why}")
+        return not why
+
     def _give_back_lost(self, db: Database) -> None:
         """Put again what this worker was handed and has not begun since: no thread could."""
         handed = self._dispatch.handed(db, self._outages.worker)
         found = {run for run in handed if not self._carries(run)}
         for run in found & self._not_carried:
             self._tell(f"run {run} did not begin here, and is given to other workers")
-            self.give_back(run)
+            self._guard.tried(db, f"run {run} cannot be given back", self.give_back, run)
         self._not_carried = found - self._not_carried
 
     def _take_over(self, db: Database, offers: Mapping[Offer, int]) -> None:
@@ -155,23 +197,29 @@ class Lookout:
 
     def _put_again(self, db: Database, run: str, offers: Mapping[Offer, int]) -> bool:
         """Put a run into a queue whose workers can carry it, if there are any now."""
-        queue = release.queue_for(db, run, offers)
-        if queue is not None:
-            self._dispatch.put_again(run, queue)
-        return queue is not None
+        if (queue := release.queue_for(db, run, offers)) is None:
+            return False
+        what = f"run {run} cannot be handed out again"
+        return not self._guard.tried(db, what, self._dispatch.put_again, run, queue)
 
     def _ready(self, db: Database) -> list[str]:
         """What waited for an answer, and has it or needs none any more."""
-        aside = self._aside(db).items()
-        return [run for run, status in aside if status == PAUSED and _goes_on(db, run)]
+        found: list[str] = []
+
+        def look(run: str) -> None:
+            if _goes_on(db, run):
+                found.append(run)
+
+        for run, status in self._aside(db).items():
+            if status == PAUSED:
+                self._guard.tried(db, f"the questions of run {run} cannot be read", look, run)
+        return found
 
     def _take(self, db: Database) -> None:
         """Take what others could not carry, and this worker may."""
         for run, status in self._aside(db).items():
             if status in OPEN and status != PAUSED and self._may_take(run):
-                queue = release.queue_for(db, run, {self._outages.offer: 1})
-                if queue is not None:
-                    self._dispatch.put_again(run, queue)
+                self._put_again(db, run, {self._outages.offer: 1})
 
     def _aside(self, db: Database) -> dict[str, str]:
         """What may go on of what is aside, with its status."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -72,7 +72,16 @@ class Offer:
 
 def offers(db: Database, but: str = "") -> Counter[Offer]:
     """How many workers offer what, apart from one."""
-    return Counter(Offer.of(**each) for each in offered(db, but))
+    found = map(_read, offered(db, but))
+    return Counter(offer for offer in found if offer is not None)
+
+
+def _read(document: Mapping[str, Any]) -> Offer | None:
+    """What a worker offers, maybe one of another version; None if that cannot be read."""
+    try:
+        return Offer.of(**{field.name: document[field.name] for field in fields(Offer)})
+    except (KeyError, TypeError, AttributeError):
+        return None
 
 
 def forget_old(db: Database) -> None:

@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from anyio import to_thread
 
+from orchestrator.cluster.needs import needs_of
 from orchestrator.cluster.offers import Offer, offers
-from orchestrator.cluster.release import alone, needs_of
+from orchestrator.cluster.release import alone
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import cut, quoted
 from orchestrator.journal.history import reading

@@ -7,11 +7,11 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from orchestrator.errors import JournalError
 from orchestrator.journal.location import Address
-from orchestrator.journal.postgres import conninfo
+from orchestrator.journal.postgres import LostError, conninfo
 from orchestrator.journal.postgres_errors import unusable
 from orchestrator.journal.postgres_schema import AS_OWNER
 
@@ -74,7 +74,9 @@ def check_rights(address: Address, db: Connection) -> None:
 
 
 def trouble_of(address: Address, error: SQLAlchemyError) -> JournalError:
-    """What an error of the queue means for the user."""
+    """What an error of the queue means for the user; a `LostError` says nothing of the run."""
     if isinstance(error, DBAPIError) and isinstance(error.orig, psycopg.Error):
-        return unusable(address, error.orig, QUEUE_SCHEMA)
-    return JournalError(f"the queue in {address} cannot be used: {type(error).__name__}: {error}")
+        found = unusable(address, error.orig, QUEUE_SCHEMA)
+        is_of_run = isinstance(error, DataError | IntegrityError)
+        return found if is_of_run else LostError(str(found))
+    return LostError(f"the queue in {address} cannot be used: {type(error).__name__}: {error}")

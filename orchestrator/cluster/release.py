@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from orchestrator.cluster.needs import needs_of
 from orchestrator.cluster.offers import Offer
 from orchestrator.documents.encode import to_json
 from orchestrator.journal.history import QUEUED
@@ -20,6 +21,7 @@ from orchestrator.journal.store import Database
 # So many runs of each place of the workers of a queue are before it is full. Workers of several
 # queues could wait for each other's: there it is as few as keep them busy until the next look.
 AHEAD, AHEAD_OF_SEVERAL = 8, 2
+AGAIN_S = 60.0  # after which a run is tried again that could not be put into a queue
 SOME = 200  # runs that are released in one look to one queue
 _LOCK = 0x4F524351  # one process at a time counts how many are under way
 _WAITS = """select exists(select from queued where queue is null and not begun and due <= now_s())
@@ -41,6 +43,9 @@ and (q.max_runs is null or q.max_runs > coalesce((?::jsonb ->> q.workflow)::inte
 order by q.priority desc, q.run limit ?::integer"""
 _TO_HAND = """select run, queue, priority from queued where queue = any(?::text[])
 and not begun and not handed order by priority desc, run limit ?::integer"""
+
+_LATER = """update queued set queue=null, due=greatest(due, now_s() + ?::double precision)
+where run=?"""
 
 
 class Released(NamedTuple):
@@ -130,11 +135,9 @@ def queue_for(db: Database, run: str, offers: Mapping[Offer, int]) -> str | None
     return queue
 
 
-def needs_of(db: Database, run: str) -> tuple[list[str], list[str]]:
-    """The labels and the servers that a worker has to have that carries a run."""
-    query = "select labels::jsonb, servers::jsonb from queued where run=?"
-    labels, servers = db.execute(query, (run,)).fetchone() or ((), ())
-    return list(labels), list(servers)
+def postpone(db: Database, run: str) -> None:
+    """Have a run wait in the journal for a while that cannot be put into a queue."""
+    db.execute(_LATER, (AGAIN_S, run))
 
 
 @contextmanager

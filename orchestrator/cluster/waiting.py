@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from orchestrator.cluster.needs import names
 from orchestrator.cluster.offers import Offer, offers
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import approximately, counted, cut, quoted
@@ -22,7 +23,7 @@ from orchestrator.journal.records import NO_ITEM, WRITE
 from orchestrator.journal.store import Database
 
 _MOST = 1000  # are counted
-_ROW = """select workflow, priority, due - now_s(), max_runs, labels::jsonb, servers::jsonb,
+_ROW = """select workflow, priority, due - now_s(), max_runs, labels, servers,
 queue is null from queued where run=?"""
 _BEFORE = """select count(*) from (select from queued as q join run as r on r.id=q.run
 where not q.begun and r.status='queued' and (q.priority > ? or q.priority = ? and q.run < ?)
@@ -92,12 +93,13 @@ def _reasons(db: Database, run: KnownRun, start: str) -> Iterator[Waits]:
     workflow, priority, due_s, max_runs, labels, servers, is_held = row
     is_new = run.status == QUEUED
     offered = offers(db)
-    if is_new and due_s > 0:
+    last = db.execute(_ASIDE, (run.id, run.id)).fetchone()
+    if is_new and due_s > 0 and last is None:
         at = datetime.now().astimezone() + timedelta(seconds=due_s)
         when = f"{at:%Y-%m-%d %H:%M:%S}"
         yield Waits("due", f"it is due at {when}, in {approximately(due_s)}")
-    yield from _missing(offered, labels, servers, start)
-    if not is_new and (last := db.execute(_ASIDE, (run.id, run.id)).fetchone()):
+    yield from _missing(offered, names(labels), names(servers), start)
+    if last is not None:
         reason = json.loads(mask(last[0]))["why"]
         yield Waits("aside", f"no worker could carry it so far, each tries every minute: {reason}")
     if is_new and is_held and max_runs is not None:

@@ -13,8 +13,9 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 from orchestrator.client import Orchestrator
 from orchestrator.cluster import memory, waiting
-from orchestrator.cluster.carried import Carried, ElsewhereError, Left
+from orchestrator.cluster.carried import Carried, ElsewhereError, Left, status_of
 from orchestrator.cluster.dispatch import ASIDE, Dispatch, HandedOver
+from orchestrator.cluster.guard import why_of
 from orchestrator.cluster.lookout import GRACE_S, Lookout
 from orchestrator.cluster.offers import Offer
 from orchestrator.cluster.outages import Outages
@@ -68,7 +69,8 @@ class Worker:
         self._at_once, self._unknown, self._tell, self._drain_s = at_once, unknown, tell, drain_s
         self._outages = Outages(journal.location, self.name, offer, tell)
         looks_for = journal.location, dispatch, self._outages, self._may_take, tell, self._carries
-        self._lookout = Lookout(*looks_for)
+        note = lambda db, run, why: waiting.note(db, run, why, engine.hiding)  # noqa: E731
+        self._lookout = Lookout(*looks_for, note)
         self._carried: set[Carried] = set()
         self._cannot: dict[str, float] = {}  # when to try a run again that cannot be carried here
         self._told: set[str] = set()
@@ -241,7 +243,7 @@ class Worker:
         except ElsewhereError:
             return Left.ELSEWHERE
         except Exception as error:
-            status = await to_thread.run_sync(self._known, run)
+            status = await to_thread.run_sync(status_of, self._journal.location, run)
             if status in history.OPEN:
                 return await self._cannot_carry(run, error)
             return None if status in (RUNNING, "") else status
@@ -279,22 +281,13 @@ class Worker:
         await to_thread.run_sync(self._note_failure, run, error)
         if run not in self._told:
             self._told.add(run)
-            is_known = isinstance(error, OrchestratorError)
-            why = str(error) if is_known else f"{type(error).__name__}: {error}".rstrip(": ")
-            self._tell(f"run {run} cannot be carried here, and is left to other workers: {why}")
+            left = "cannot be carried here, and is left to other workers"
+            self._tell(f"run {run} {left}: {why_of(error)}")
         return Left.ASIDE
 
     def _note_failure(self, run: str, error: Exception) -> None:
         """Keep why a run cannot be carried here. An unexpected error counts as a loss."""
         with suppress(JournalError), history.reading(self._journal.location) as db:
-            if isinstance(error, OrchestratorError):
-                waiting.note(db, run, str(error), self._engine.hiding)
-            else:
+            if not isinstance(error, OrchestratorError):
                 losses.note(db, run, f"worker {self.name} ({type(error).__name__})")
-
-    def _known(self, run: str) -> str:
-        """The status of a run in the journal; "" if that cannot be read."""
-        try:
-            return history.find(self._journal.location, run).status
-        except JournalError:
-            return ""
+            waiting.note(db, run, why_of(error), self._engine.hiding)  # as its latest record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from orchestrator.journal.history import reading
@@ -20,7 +21,11 @@ and live is not null and beat > now_s() - {SILENT_S} and run <> ? order by run""
 def offered(db: Database, but: str = "") -> list[dict[str, Any]]:
     """What each worker offers, apart from one; one that is gone counts for a moment as well."""
     rows = db.execute(_LIVE, (f"{WORKER}{but}",)).fetchall()
-    return [json.loads(text) for (text,) in rows]
+    found = []
+    for (text,) in rows:
+        with suppress(ValueError):  # what cannot be read offers nothing
+            found.append(json.loads(text))
+    return [each for each in found if isinstance(each, dict) and type(each.get("at_once")) is int]
 
 
 def heard(db: Database, within_s: float) -> list[str]:

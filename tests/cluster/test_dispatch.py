@@ -24,6 +24,7 @@ from orchestrator.journal.history import reading
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Address
 from orchestrator.journal.orders import MOST_PRIORITY
+from orchestrator.journal.postgres import LostError
 from tests.journals import ask
 from tests.postgres import Server
 from tests.real_servers import until
@@ -130,6 +131,7 @@ def test_what_waits_goes_by_priority_and_makes_workers_ask_more_often(
         queue.pace(db, [HERE], 1)
         assert pace_s() == IDLE_S
         queue.put([("last", HERE, -MOST_PRIORITY), ("plain", HERE, 0)])
+        queue.put([("never", HERE, -(2**31))])  # the least number that a row can have
         queue.put([("urgent", HERE, 9 * MOST_PRIORITY), ("elsewhere", f"{QUEUE}of others", 0)])
         queue.put([("first", f"{QUEUE}of others", 0)])  # it is in a queue already
         queue.pace(db, [HERE, f"{QUEUE}of others"], 1)
@@ -138,14 +140,14 @@ def test_what_waits_goes_by_priority_and_makes_workers_ask_more_often(
         queue.put_again("elsewhere", HERE)
         assert queue.stranded(db, [HERE]) == []
         held.set()
-        until(lambda: len(carried) == 5)
+        until(lambda: len(carried) == 6)
         queue.pace(db, [HERE], 1)
         assert pace_s() == IDLE_S
         ask(database, f"{KEPT}('recent')) as run(id)")
         ask(database, "update run set started=now_s()")
         queue.pace(db, [HERE], 1)
         assert pace_s() == RECENT_S
-    assert carried == ["first", "urgent", "plain", "elsewhere", "last"]
+    assert carried == ["first", "urgent", "plain", "elsewhere", "last", "never"]
 
 
 async def make_journal(database: Address) -> None:
@@ -183,13 +185,17 @@ def test_a_run_that_is_put_aside_is_taken_by_nobody(queue: DbosDispatch, databas
         assert queue.aside(db) == before
 
 
-def test_a_queue_that_cannot_be_asked_says_so(queue: DbosDispatch, postgres: Server) -> None:
+def test_a_queue_that_cannot_be_asked_says_so(
+    queue: DbosDispatch, postgres: Server, database: Address
+) -> None:
     with pytest.raises(JournalError, match="asks nothing of the queues any more"):
         queue.put([("c1", HERE, 0)])
     queue.start("w1", str, HERE, 1)
     postgres.stop()
     try:
         with pytest.raises(JournalError, match="no server answers; start it"):
+            DbosDispatch(database).start("w2", str, HERE, 1)
+        with pytest.raises(LostError, match="cannot be used: "):
             queue.put([("c1", HERE, 0)])
     finally:
         postgres.start()

@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator import JournalError, Orchestrator, Order
 from orchestrator.cluster.firing import fire
+from orchestrator.cluster.guard import Guard
 from orchestrator.journal import schedules
 from orchestrator.journal.history import reading, runs
 from orchestrator.journal.location import Address, store_of
@@ -43,7 +44,7 @@ async def make(database: Address) -> Any:
 def fired(database: Address, known: set[str] | None = None) -> list[str]:
     told: list[str] = []
     with reading(database) as db:
-        fire(db, told.append, set() if known is None else known)
+        fire(db, Guard(told.append, known))
     return told
 
 

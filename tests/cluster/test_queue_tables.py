@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import InvalidRequestError, ProgrammingError
+from sqlalchemy.exc import DataError, InvalidRequestError, ProgrammingError
 
 from orchestrator import JournalError
 from orchestrator.cluster.queue_tables import check_rights, engine_of, trouble_of
 from orchestrator.journal.location import Address
+from orchestrator.journal.postgres import LostError
 from tests.postgres import PASSWORD, USER, Server
 
 
@@ -95,5 +96,10 @@ def test_what_the_queue_says_is_said_without_a_traceback() -> None:
     denied = psycopg.errors.InsufficientPrivilege("permission denied for table queues")
     said = str(trouble_of(address, ProgrammingError("select 1", None, denied)))
     assert "the schema dbos is there and another user's: connect as its OWNER" in said
-    said = str(trouble_of(address, InvalidRequestError("it is closed")))
-    assert said.endswith("cannot be used: InvalidRequestError: it is closed")
+    lost = trouble_of(address, InvalidRequestError("it is closed"))
+    assert isinstance(lost, LostError)
+    assert str(lost).endswith("cannot be used: InvalidRequestError: it is closed")
+    wrong = psycopg.errors.NumericValueOutOfRange("integer out of range")
+    error = trouble_of(address, DataError("insert", None, wrong))
+    assert "integer out of range" in str(error)
+    assert not isinstance(error, LostError)  # the fault of what was to be put

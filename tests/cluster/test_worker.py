@@ -16,6 +16,7 @@ from mcp.types import ToolAnnotations
 from orchestrator import JournalError, Orchestrator
 from orchestrator.cluster import lookout
 from orchestrator.cluster import worker as working
+from orchestrator.cluster.carried import DELETED, status_of
 from orchestrator.cluster.dispatch import ASIDE, Carry, HandedOver
 from orchestrator.cluster.lookout import Lookout
 from orchestrator.cluster.offers import Offer
@@ -269,6 +270,16 @@ async def test_a_run_that_another_process_carries_ends_as_it_ends_there(database
         assert ended == ["cancelled"]
 
 
+async def test_a_run_that_is_deleted_while_it_is_in_the_queue_has_ended(
+    database: Address,
+) -> None:
+    run = await submitted(database)
+    async with working_on(database) as (queue, _, _):
+        ask(database, "delete from run where id=?", run)
+        with anyio.fail_after(30):
+            assert await queue.hand_out(run) == DELETED
+
+
 async def test_a_worker_that_leaves_does_not_wait_for_a_run_of_another_process(
     database: Address,
 ) -> None:
@@ -518,7 +529,7 @@ async def test_a_worker_without_its_database_ends(
             async with working_on(database) as (queue, worker, _):
                 with anyio.CancelScope(shield=True):  # the worker may have ended by now
                     await to_thread.run_sync(postgres.stop)
-                    assert worker._known(run) == ""
+                    assert status_of(database, run) == ""
                     await until(lambda: lost(worker._journal))
                     left.append(await queue.hand_out(run))
     finally:
