@@ -17,7 +17,7 @@ from orchestrator.errors import ConfigError, Problem, ServerStartError, Severity
 from orchestrator.schema.tool import Tool
 from orchestrator.servers import problems
 from orchestrator.servers.catalog import configured, is_allowed
-from orchestrator.servers.config import Server
+from orchestrator.servers.config import Server, locking_of
 from orchestrator.servers.lockfile import Lockfile
 from orchestrator.trust import flow_errors, flow_findings
 from orchestrator.workflow.inner import in_own_files
@@ -147,7 +147,13 @@ def findings(
     found += filter(None, map(problems.unpinned_package, named))
     for server in named if earlier is None else ():
         found += problems.misspelled_patterns(server, listed.get(server.name, ()))
-    return [*found, *flows, *warnings_of(workflow, tools, serial, idle)]
+    locking = locking_of(servers)
+
+    def is_for_all(lock: str, is_whole: bool) -> bool:
+        return locking.is_for_all(lock, is_whole=is_whole)
+
+    warned = warnings_of(workflow, tools, serial, idle, is_for_all=is_for_all)
+    return [*found, *flows, *warned]
 
 
 def allowed_tools(servers: Mapping[str, Server], listed: Listed) -> dict[str, Tool]:

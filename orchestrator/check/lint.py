@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import Any
 
-from orchestrator.check.policies import policy_warnings, task_warning
+from orchestrator.check.policies import IsForAll, policy_warnings, task_warning
 from orchestrator.documents.jsonpath import Path
 from orchestrator.documents.pointer import pointer
 from orchestrator.documents.text import quoted
@@ -29,6 +29,7 @@ def warnings_of(
     serial: Collection[str] = (),
     idle: Collection[str] = (),
     around: Schedule = "generations",
+    is_for_all: IsForAll = lambda *_: False,
 ) -> list[Problem]:
     """Warnings about a valid workflow, each with what to write instead.
 
@@ -38,6 +39,7 @@ def warnings_of(
         serial: The servers that take one call at a time.
         idle: The tasks that are known to never run.
         around: The schedule of a workflow that does not say its own.
+        is_for_all: Whether all workers together hold a lock.
     """
     tasks, schedule = workflow.plan.tasks.values(), workflow.own_schedule or around
     return [
@@ -45,7 +47,7 @@ def warnings_of(
         *(
             warning
             for task in tasks
-            for warning in policy_warnings(task, workflow, tools.get(task.target))
+            for warning in policy_warnings(task, workflow, tools.get(task.target), is_for_all)
         ),
         *_likely_references(workflow),
         *_not_inserted(workflow),
@@ -60,7 +62,9 @@ def warnings_of(
                 task,
                 task.inner,
                 [
-                    *warnings_of(task.inner, tools, serial, _inside(task, idle), schedule),
+                    *warnings_of(
+                        task.inner, tools, serial, _inside(task, idle), schedule, is_for_all
+                    ),
                     *_settings_of_the_run(task.inner),
                     *_spread_inside(task.inner),
                 ],

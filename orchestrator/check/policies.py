@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from orchestrator.documents.pointer import pointer
@@ -14,16 +14,21 @@ from orchestrator.workflow.hold import Hold
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import CallTemplate, TaskPlan
 
+IsForAll = Callable[[str, bool], bool]
+"""Whether all workers together hold a lock: its name or the beginning of that, and which it is."""
+
 # After these the server may have done what the call asks for.
 _OUTCOME_UNKNOWN = frozenset({"timeout", "server_unavailable"})
 
 
-def policy_warnings(task: TaskPlan, workflow: Workflow, tool: Tool | None) -> Iterator[Problem]:
+def policy_warnings(
+    task: TaskPlan, workflow: Workflow, tool: Tool | None, is_for_all: IsForAll
+) -> Iterator[Problem]:
     """Warnings about the policies of a task, whose `tool` may be unknown."""
     yield from _retry(task, tool)
     yield from _limits(task, workflow)
     yield from _items(task, workflow)
-    yield from _spread(task, workflow)
+    yield from _spread(task, workflow, is_for_all)
     yield from _times(task)
     yield from _locks(task)
     yield from _cache(task, tool)
@@ -96,19 +101,26 @@ def _items(task: TaskPlan, workflow: Workflow) -> Iterator[Problem]:
             yield task_warning("no_calls", message, task, field)
 
 
-def _spread(task: TaskPlan, workflow: Workflow) -> Iterator[Problem]:
+def _spread(task: TaskPlan, workflow: Workflow, is_for_all: IsForAll) -> Iterator[Problem]:
     """A task that one process carries whatever it says."""
     if not task.policies.spread or task.policies.for_each is None:
         return
-    budget, why = workflow.budget, ""
+    budget, why, hint = workflow.budget, "", ""
+    known = (lock.known for lock in task.held_locks)
+    own = next((each for each in known if not is_for_all(*each)), None)
     if task.generation is None:
         why = "finally runs where the run does"
-    elif task.held_locks:
-        why = 'one process holds the locks of its items, but for those with scope = "cluster"'
+    elif own is not None:
+        name, is_whole = own
+        which = quoted(name if is_whole else f"{name}...")
+        why = f"one process holds lock {which} for its items"
+        pattern = quoted(name if is_whole else f"{name}*")
+        hint = f'have all workers hold it: [locks.{pattern}] with scope = "cluster" in servers.toml'
     elif budget is not None and (budget.calls is not None or budget.result_mb is not None):
         why = "one process counts what the budget bounds"
     if why:
-        yield task_warning("means_nothing", f"spread has no effect: {why}", task, "spread")
+        message = f"spread has no effect: {why}"
+        yield task_warning("means_nothing", message, task, "spread", hint=hint)
 
 
 def _times(task: TaskPlan) -> Iterator[Problem]:

@@ -33,7 +33,10 @@ def show_part(options: argparse.Namespace, journal: Location, run: KnownRun) -> 
     waits = why(journal, run, worker_command(options)).text
     about = {name: getattr(part, name) for name in ("of", "task", "first")}
     number = {"items": len(part.items), "items_settled": settled}
-    times = {name: getattr(run, name) for name in ("resumed", "started", "ended", "duration_ms")}
+    times = {name: getattr(run, name) for name in ("resumed", "started", "ended")}
+    # What is kept is how long after the beginning of the whole run it ended.
+    took_ms = None if run.ended is None else round((run.ended - run.started) * 1000, 3)
+    times["duration_ms"] = took_ms
     document = {"run_id": run.id, **about, **number, "status": run.status, **times}
     write_json(document | ({"waits": waits} if waits else {}))
     if waits:

@@ -133,6 +133,17 @@ def test_spread_has_no_effect_where_one_process_carries_all_items() -> None:
         assert [each.path for each in found if "spread" in each.message] == paths
 
 
+def test_spread_has_an_effect_with_locks_that_all_workers_hold_together() -> None:
+    mixed = task("a", spread=True, for_each=[1], locks=["gpu", "file:$ITEM"])
+    assert warnings_of(workflow(mixed), {}, is_for_all=lambda *_: True) == []
+    (found,) = warnings_of(workflow(mixed), {}, is_for_all=lambda name, _: name == "gpu")
+    assert found.message == 'spread has no effect: one process holds lock "file:..." for its items'
+    fix = 'have all workers hold it: [locks."file:*"] with scope = "cluster" in servers.toml'
+    assert found.hint == fix
+    (found,) = warnings_of(workflow(mixed), {}, is_for_all=lambda name, _: name != "gpu")
+    assert 'lock "gpu" for its items' in found.message
+
+
 def test_a_task_that_depends_on_one_that_never_runs_never_runs() -> None:
     found = warnings_of(
         workflow(

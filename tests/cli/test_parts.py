@@ -56,6 +56,7 @@ async def test_a_part_is_shown_with_what_it_is_a_part_of(
     assert (document["of"], document["task"], document["items"]) == (run, "m", 2)
     assert (document["status"], document["items_settled"]) == ("queued", 2)
     assert document["waits"].startswith("no worker is connected")
+    assert (document["ended"], document["duration_ms"]) == (None, None)
     assert f'items 0 to 1 of task "m"; what became of them: orchestrator show {run} m' in err
     assert main(["show", part, "m", *of]) == 2
     assert f"which has its tasks: orchestrator show {run} m" in capsys.readouterr().err
@@ -77,5 +78,8 @@ async def test_a_part_that_nobody_carries_is_cancelled(
     assert main(["cancel", part, "--journal", database.url]) == 0
     assert capsys.readouterr().err == f"run {part}: cancelled\n"
     assert find(database, part).status == "cancelled"
+    ask(database, f"update run set ended=1.5, duration_ms=1506.4 where id='{part}'")
     assert main(["show", part, "--journal", database.url]) == 0
-    assert "waits" not in json.loads(capsys.readouterr().out)
+    document = json.loads(capsys.readouterr().out)
+    assert document["duration_ms"] == 500.0
+    assert "waits" not in document

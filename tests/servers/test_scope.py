@@ -19,6 +19,7 @@ from orchestrator.cli import main
 from orchestrator.engine.events import TaskWaiting
 from orchestrator.errors import ConfigError
 from orchestrator.journal.location import Address, store_of
+from orchestrator.preflight import findings
 from orchestrator.servers.config import Server, ServerTable
 from orchestrator.servers.config_file import load_config
 from orchestrator.servers.locking import LockSettings, LockTables, Scope
@@ -26,6 +27,7 @@ from orchestrator.servers.policies import machine_of, policy_of
 from orchestrator.servers.pool import ServerPool
 from orchestrator.sharing.cluster import Cluster
 from orchestrator.sharing.machine import Machine
+from orchestrator.workflow.model import Workflow
 from tests.daemon.pools import faulty, until, warm
 from tests.journals import ask
 from tests.servers.test_resources import problems, written
@@ -48,6 +50,17 @@ def test_a_servers_file_says_for_whom_limits_and_locks_hold(tmp_path: Path) -> N
     assert {name: server.scope for name, server in made.items()} == {"a": "host", "b": "process"}
     assert [made.locking.scope_of(name) for name in ("file:x", "deploy")] == ["process", "host"]
     assert LockTables().scope_of("deploy") == "process"
+
+
+def test_spread_is_warned_of_for_locks_that_each_worker_holds_by_itself(tmp_path: Path) -> None:
+    made = load_config(written(tmp_path, '[locks."file:*"]\nscope = "cluster"\n'))
+    of_each = {"for_each": [1], "spread": True}
+    tasks = [
+        {"id": "both", "tool": "a:t", "locks": ["file:$ITEM", "file:x"], **of_each},
+        {"id": "own", "tool": "a:t", "locks": ["gpu"], **of_each},
+    ]
+    found = findings(Workflow.load({"name": "w", "tasks": tasks}), made, {})
+    assert [each.task for each in found if "spread has no effect" in each.message] == ["own"]
 
 
 def test_mistakes_are_told_with_what_was_meant(tmp_path: Path) -> None:
