@@ -70,12 +70,21 @@ class Tools:
         self.fail = anyio.Event()
         self.fail.set()
         self.held = anyio.Event()
+        self.tried: set[int] = set()
         self.mcp.tool()(self.double)
+        self.mcp.tool()(self.flaky)
         self.mcp.tool()(self.hold)
 
     async def hold(self) -> int:
         await self.held.wait()
         return -1
+
+    async def flaky(self, n: int, of: int) -> dict[str, int]:
+        """Fails the first time for each item, and then does what `double` does."""
+        if of not in self.tried:
+            self.tried.add(of)
+            raise ValueError("busy")
+        return await self.double(n)
 
     async def double(self, n: int) -> dict[str, int]:
         self.called.append(n)
@@ -224,33 +233,64 @@ async def test_the_result_is_as_without_workers(database: Address, plan: dict[st
 
 
 def any_plan(seed: int) -> dict[str, Any]:
-    """A plan with some fields of a map and some items that fail; one item at a time."""
+    """A plan with some fields of a map, some items that fail, and what reads the items.
+
+    Several items at a time if none keeps others from beginning, since that depends on times.
+    """
     chance = random.Random(seed)
     fields: list[dict[str, Any]] = [
         {"retry": {"max_attempts": 2, "initial_s": 0}},
+        {"tool": "s:flaky", "retry": {"max_attempts": chance.choice([2, 3]), "initial_s": 0}},
         {"fallback": {"value": {"e": "$ERROR.message"}}},
         {"item_fallback": {"tool": "s:double", "arguments": {"n": "$INDEX"}}},
         {"item_when": chance.choice(["ITEM > `2`", "INDEX != `1`"])},
         {"repeat": {"until": "LAST.n > `2`", "every_s": 0, "max_times": 2}},
         {"when": "OUTPUT[few].from == `1`"},
-        {"arguments": {"n": "${add(ITEM, OUTPUT[few].from)}"}},
-        {"on_item_error": "stop"},
+        {"add": "OUTPUT[few].from"},
+        {"on_item_error": chance.choice(["stop", "stop", "continue"])},
         {"critical": True},
     ]
     items = [chance.choice([1, 2, 3, 4, 5, 6, -1, -2]) for _ in range(chance.randint(4, 9))]
     given = {k: v for more in fields if chance.random() < 0.3 for k, v in more.items()}
+    number = f"${{add(ITEM, {given.pop('add')})}}" if "add" in given else "$ITEM"
+    of = {"of": "$INDEX"} if given.get("tool") == "s:flaky" else {}
+    given["arguments"] = {"n": number, **of}
+    fails_fast = {"on_error": "fail_fast"} if chance.random() < 0.2 else {}
+    one = bool(fails_fast) or given.get("on_item_error") == "stop" or "critical" in given
+    given |= {"max_parallel": 1} if one else chance.choice([{}, {"max_parallel": 3}])
     last = {**call("b", n="$ITEMS[map][2].output.n"), "run_if": "all_done"}
-    after = {"finally": [{"id": "f", "value": "$ITEMS[map]"}]}
-    tasks = [FEW, each(items, max_parallel=1, **given), SUM, last]
-    fails_fast = {"on_error": "fail_fast"}
-    return flow(*tasks, **(after if seed % 2 else {}), **(fails_fast if seed % 5 == 0 else {}))
+    total = {"id": "total", "value": "${length(ITEMS[map][?status == 'success'])}"}
+    task = each(items, **given)
+    if task.keys().isdisjoint({"retry", "repeat"}) and chance.random() < 0.8:
+        del task["tool"]
+        task["workflow"] = INNER
+    tasks = [FEW, task, SUM, last, total]
+    if chance.random() < 0.5:  # a map over a map, which reads a third item of it
+        over = {"arguments": {"n": "${add(length(OUTPUT[map]), INDEX)}"}, "run_if": "all_done"}
+        tasks.append(each("$OUTPUT[map]", **over) | {"id": "over"})
+    after = {"finally": [{"id": "f", "value": "$ITEMS[map]"}]} if chance.random() < 0.5 else {}
+    return flow(*tasks, **after, **fails_fast)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(16))
 async def test_any_map_is_as_without_workers(database: Address, seed: int) -> None:
     plan = any_plan(seed)
-    found, _ = await run(database, Tools(), plan)
+    found, begun = await run(database, Tools(), plan)
     assert same(found.to_dict()) == same((await alone(plan)).to_dict())
+    assert {run.partition(".")[2].partition(".")[0] for run in begun} >= {"map"}
+
+
+def test_plans_at_random_have_what_matters() -> None:
+    plans = [any_plan(seed) for seed in range(16)]
+    maps = [plan["tasks"][1] for plan in plans]
+    several = sum("max_parallel" not in each or each["max_parallel"] > 1 for each in maps)
+    assert several >= 5
+    for field in ("retry", "item_when", "item_fallback", "repeat", "fallback", "critical"):
+        assert 2 <= sum(field in each for each in maps) <= 12, field
+    assert sum(each.get("tool") == "s:flaky" for each in maps) >= 3
+    assert sum("workflow" in each for each in maps) >= 2
+    assert sum(len(plan["tasks"]) == 6 for plan in plans) >= 5
+    assert {each.get("on_item_error") for each in maps} == {None, "stop", "continue"}
 
 
 @pytest.mark.parametrize("limit", [{"max_parallel": 4}, {}])
@@ -457,6 +497,34 @@ async def test_locks_of_all_workers_hold_across_parts(
             found = await engine.run(flow(each(locks=locks), SUM))
     assert (found.status, found.output, bool(begun)) == ("success", {"sum": 90}, is_spread)
     assert tools.most == 1
+
+
+@pytest.mark.parametrize("scope", ["cluster", "process"])
+async def test_the_limit_of_a_server_holds_for_all_parts_together(
+    database: Address, scope: Any
+) -> None:
+    tools = Tools()
+    servers = {"s": Server(name="s", target=tools.mcp, max_concurrency=3, scope=scope)}
+    tools.go_on = anyio.Event()
+    plan, ended = flow(each(list(range(24))), SUM, max_concurrency=16), list[RunResult]()
+
+    async def go(engine: Orchestrator) -> None:
+        ended.append(await engine.run(plan))
+
+    async with (
+        workers(database, tools, 3, servers=servers) as begun,
+        Orchestrator(servers, journal=database) as engine,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(go, engine)
+        await until(lambda: len(begun) == 3 and tools.in_flight >= 3)
+        if scope == "process":  # as the server counts them
+            await until(lambda: tools.in_flight > 3)
+        tools.go_on.set()
+        await until(lambda: ended)
+    assert (ended[0].status, ended[0].output) == ("success", {"sum": 552})
+    assert (tools.most == 3) == (scope == "cluster")
+    assert sorted(tools.called) == list(range(24))
 
 
 async def test_what_items_ask_is_asked_of_the_run(
