@@ -24,12 +24,13 @@ from orchestrator.journal.history import INTERRUPTED, PAUSED, RUNNING, parts
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept import (
     KeptDocuments,
+    UnreadableError,
     check_complete,
     documents_of,
     kept_request,
     planned,
 )
-from orchestrator.journal.kept_run import ask_to_end
+from orchestrator.journal.kept_run import ask_to_end, take_back
 from orchestrator.journal.location import Location
 from orchestrator.journal.orders import Order, asked_of, is_submitted
 from orchestrator.servers.config import JournalTable, ServerTable
@@ -243,7 +244,11 @@ def cancel(options: argparse.Namespace) -> int:
         end_part(path, run)
         run = history.find(path, run.id)
     elif run.status in history.OPEN:
-        _end_here(options, path, run.id, is_queued=run.status == history.QUEUED)
+        try:
+            _end_here(options, path, run.id, is_queued=run.status == history.QUEUED)
+        except UnreadableError as error:  # nor can its finally be
+            complain(error)
+            take_back(path, run.id, RUNNING if run.status == INTERRUPTED else run.status)
         run = history.find(path, run.id)
     elif run.status != RUNNING:
         complain(f"run {run.id} has ended with status {run.status}")

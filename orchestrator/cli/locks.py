@@ -68,8 +68,8 @@ def locks(options: argparse.Namespace) -> int:
 
         new_console().print(_table(seen))
         sys.stdout.flush()
-    else:
-        print("no lock is held that this command can see", file=sys.stderr)
+        return code
+    print("no lock is held that this command can see", file=sys.stderr)
     if seen.pool is None:
         print(NO_POOL.format(options.servers or DEFAULT_SERVERS), file=sys.stderr)
     return code
@@ -96,7 +96,7 @@ def _look(options: argparse.Namespace, journal: Address | None) -> Seen:
     found += [{**lock, "scope": "host"} for lock in _of_machine()]
     trouble = ""
     try:
-        found += [{**lock, "scope": "cluster"} for lock in _of_journal(journal)]
+        found += [{**lock, "scope": "cluster"} for lock in _of_journal(journal, options)]
     except JournalError as error:  # those of this machine are known all the same
         trouble = str(error)
     return Seen(pool, found, trouble)
@@ -179,9 +179,10 @@ def _of_machine() -> list[dict[str, Any]]:
     return Machine().state()
 
 
-def _of_journal(journal: Address | None) -> list[dict[str, Any]]:
-    if journal is None or not store_of(journal).exists():
-        return []
+def _of_journal(journal: Address | None, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Those of all workers. Raises `JournalError` if the journal that is named is not there."""
+    if journal is None or (options.journal is None and not store_of(journal).exists()):
+        return []  # the one of the configuration may be made later
     return store_of(journal).shared_locks()
 
 

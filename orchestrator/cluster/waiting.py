@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from orchestrator.cluster.needs import names
 from orchestrator.cluster.offers import Offer, offers
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import approximately, counted, cut, quoted
@@ -18,7 +17,7 @@ from orchestrator.journal.glance import is_answered
 from orchestrator.journal.hiding import Hiding, mask
 from orchestrator.journal.history import OPEN, PAUSED, QUEUED, KnownRun, reading
 from orchestrator.journal.location import Address, Location
-from orchestrator.journal.orders import Order
+from orchestrator.journal.orders import Order, names_of
 from orchestrator.journal.records import NO_ITEM, WRITE
 from orchestrator.journal.store import Database
 
@@ -98,7 +97,7 @@ def _reasons(db: Database, run: KnownRun, start: str) -> Iterator[Waits]:
         at = datetime.now().astimezone() + timedelta(seconds=due_s)
         when = f"{at:%Y-%m-%d %H:%M:%S}"
         yield Waits("due", f"it is due at {when}, in {approximately(due_s)}")
-    yield from _missing(offered, names(labels), names(servers), start)
+    yield from _missing(offered, names_of(labels), names_of(servers), start)
     if last is not None:
         reason = json.loads(mask(last[0]))["why"]
         yield Waits("aside", f"no worker could carry it so far, each tries every minute: {reason}")

@@ -23,6 +23,10 @@ Restore = Callable[[str], str]
 """Makes JSON text of the file what it was: `mask` for what is shown, or `Hiding.restore`."""
 
 
+class UnreadableError(JournalError):
+    """What is kept of a run is no document of ours."""
+
+
 def records_of(
     db: Database, run: str, which: str = "", restore: Restore = mask, values: Sequence[str] = ()
 ) -> Records:
@@ -94,9 +98,19 @@ def check_whole(run: str, origin: str | None, text: str) -> None:
 def request_of(
     text: str, records: Callable[[], Records], restore: Restore = mask
 ) -> dict[str, Any]:
-    """What a run was asked for; the tasks of a plan that did not become complete are records."""
-    request: dict[str, Any] = json.loads(restore(text))
-    if not request["workflow"]["tasks"]:
+    """What a run was asked for; the tasks of a plan that did not become complete are records.
+
+    Raises:
+        UnreadableError: Something else has written it.
+        JournalError: `restore` raises it.
+    """
+    try:
+        request: dict[str, Any] = json.loads(restore(text))
+        parts = request["workflow"]["tasks"], request["inputs"], request["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        why = f"what the run was asked for cannot be read ({type(error).__name__}: {error})"
+        raise UnreadableError(f'{why}: "orchestrator cancel" ends it') from None
+    if not parts[0]:
         request["workflow"]["tasks"] = records().added()
     return request
 

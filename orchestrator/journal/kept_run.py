@@ -220,7 +220,7 @@ def ask_to_end(journal: Location, run: str) -> None:
     store_of(journal).ask_to_end(run)
 
 
-def take_back(journal: Location, part: str, status: str) -> None:
-    """End a part of a run that has this status, and that no process carries any more."""
+def take_back(journal: Location, run: str, status: str) -> None:
+    """End a run, or a part of one, that has this status and that no process carries any more."""
     end = "update run set status='cancelled', epoch=epoch+1, ended=? where id=? and status=?"
-    store_of(journal).session().call(lambda db: db.execute(end, (time.time(), part, status)))
+    store_of(journal).session().call(lambda db: db.execute(end, (time.time(), run, status)))

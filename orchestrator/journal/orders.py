@@ -18,7 +18,7 @@ from anyio import to_thread
 
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import describe
-from orchestrator.documents.text import quoted
+from orchestrator.documents.text import cut, quoted
 from orchestrator.errors import JournalError
 from orchestrator.journal.asked import other_request, other_wants
 from orchestrator.journal.history import OPEN, QUEUED, KnownRun, reading
@@ -35,7 +35,8 @@ NEW = "insert into run values(?, ?, ?, ?, ?, ?, ?, ?, null, null, ?, null)"
 _INSERT = """insert into queued(run, workflow, key, priority, due, max_runs, labels, servers)
 values(?, ?, ?, ?, ?, ?, ?, ?)"""
 _OF_RUNS = """select id, key, priority, case when status='queued' then due else 0 end, max_runs,
-labels::jsonb, servers::jsonb from queued join run on id=run where id = any(?::text[])"""
+labels, servers from queued join run on id=run where id = any(?::text[])"""
+_MOST_SHOWN = 100  # characters
 _ONCE = f"{_INSERT} on conflict(key) do nothing"
 _TYPES: dict[str, tuple[Any, str]] = {
     "key": ((str, NoneType), "a string"),
@@ -109,6 +110,24 @@ class Order:
 def _can_be_kept(text: str) -> bool:
     """Whether a text is one that a database can have."""
     return "\0" not in text and not any("\ud800" <= each <= "\udfff" for each in text)
+
+
+def read_names(text: str) -> list[str] | None:
+    """The names of a list of labels or servers as a row has it; None if it has none."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    is_list = isinstance(found, list) and all(isinstance(each, str) for each in found)
+    return found if is_list else None
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """The same; in place of what is none, one name that nobody has and that says so."""
+    found = read_names(text)
+    if found is None:
+        return (f"{cut(text, _MOST_SHOWN)} (expected a list of names in JSON)",)
+    return tuple(found)
 
 
 class _KeyTakenError(JournalError):
@@ -234,6 +253,6 @@ def of_runs(db: Database, runs: Sequence[str]) -> dict[str, Order]:
     """
     rows = db.execute(_OF_RUNS, (list(runs),)).fetchall()
     return {
-        run: Order(key, priority, due, most, tuple(labels), tuple(servers))
+        run: Order(key, priority, due, most, names_of(labels), names_of(servers))
         for run, key, priority, due, most, labels, servers in rows
     }

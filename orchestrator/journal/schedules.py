@@ -6,6 +6,7 @@ A row for each, in a database only. Workers make a run of it whenever its time h
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,10 +20,10 @@ from orchestrator.journal.asked import other_request, other_wants
 from orchestrator.journal.hiding import mask
 from orchestrator.journal.history import reading
 from orchestrator.journal.location import Location
-from orchestrator.journal.orders import Order
+from orchestrator.journal.orders import Order, names_of
 from orchestrator.journal.store import Database
 
-_COLUMNS = "name, workflow, cron, zone, catch_up, priority, max_runs, labels::jsonb, servers::jsonb"
+_COLUMNS = "name, workflow, cron, zone, catch_up, priority, max_runs, labels, servers"
 _TIMES = "next, last, run, missed, (request::json -> 'inputs')::text"
 MAX_NAME = 100  # characters
 _MOST = 10  # names in a message
@@ -154,7 +155,17 @@ def _was(
 def known(journal: Location) -> list[Schedule]:
     """All schedules, by name. Raises `JournalError`."""
     with reading(journal) as db:
-        return [of_row(row) for row in db.execute(f"{SELECT} order by name").fetchall()]
+        names = db.execute("select name from schedule order by name").fetchall()
+        return [each for (name,) in names for each in _named(db, name)]
+
+
+def _named(db: Database, name: str) -> list[Schedule]:
+    """The schedule of this name; none if it was removed just now."""
+    try:
+        return list(map(of_row, db.execute(f"{SELECT} where name=?", (name,)).fetchall()))
+    except (JournalError, ValueError) as error:
+        fix = f'"orchestrator schedules --remove {shlex.quote(name)}" removes it'
+        raise JournalError(f"schedule {quoted(name)} cannot be read ({error}): {fix}") from None
 
 
 SELECT = f"select {_COLUMNS}, {_TIMES} from schedule"
@@ -163,7 +174,7 @@ SELECT = f"select {_COLUMNS}, {_TIMES} from schedule"
 def of_row(row: tuple[Any, ...]) -> Schedule:
     """A schedule of a row that `SELECT` has found."""
     name, workflow, cron, zone, catch_up, priority, max_runs, labels, servers, *more = row
-    order = Order(None, priority, 0.0, max_runs, tuple(labels), tuple(servers))
+    order = Order(None, priority, 0.0, max_runs, names_of(labels), names_of(servers))
     next_s, last_s, run, missed, inputs = more
     times = next_s, last_s, run, missed, json.loads(mask(inputs))
     return Schedule(name, workflow, cron, zone, catch_up, order, *times)

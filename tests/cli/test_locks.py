@@ -137,8 +137,9 @@ async def test_locks_of_the_journal_are_shown_with_their_machines_and_workers(
     database: Address, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster, claim = held_in(database)
-    shown = await anyio.to_thread.run_sync(main, ["locks", "--database", database.url])
-    assert shown == 0  # there is no journal yet
+    monkeypatch.setenv("ORCHESTRATOR_JOURNAL", database.url)
+    assert await anyio.to_thread.run_sync(main, ["locks"]) == 0  # there may be no journal yet
+    monkeypatch.delenv("ORCHESTRATOR_JOURNAL")
     held = await cluster.grant(claim, lambda: None)
     owner = f"process {os.getpid()} on {platform.node()}"
     row = "insert into carrier(run, process, owner, began, beat) values(?, 1, ?, 0, 0)"
@@ -217,6 +218,17 @@ def test_a_servers_file_that_is_wrong_hides_no_locks(
     assert main(["locks", "--database", "mysql://x"]) == 2
 
 
+def test_a_database_that_is_named_and_has_no_journal_is_a_mistake(
+    database: Address, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = database.url.replace("/postgres?", "/template1?")
+    assert main(["locks", "--database", other]) == 1
+    assert "locks of all workers are unknown: there is no journal in" in capsys.readouterr().err
+    monkeypatch.setenv("ORCHESTRATOR_JOURNAL", other)
+    assert main(["locks"]) == 0
+    assert "there is no journal" not in capsys.readouterr().err
+
+
 def test_without_the_database_the_locks_of_this_machine_are_shown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +238,7 @@ def test_without_the_database_the_locks_of_this_machine_are_shown(
     assert main(words) == 1
     out, err = capsys.readouterr()
     assert "render[3]" in out
+    assert "warm pool" not in err
     assert "orchestrator: the locks of all workers are unknown: the journal" in err
     assert main([*words, "--json"]) == 1
     document = json.loads(capsys.readouterr().out)

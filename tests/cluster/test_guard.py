@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestrator import JournalError
+from orchestrator import JournalError, Orchestrator
+from orchestrator.cli import main
 from orchestrator.cluster import guard as guarding
 from orchestrator.cluster import lookout
 from orchestrator.cluster import worker as working
@@ -27,7 +30,6 @@ REQUEST = '{"workflow": {"tasks": []}, "inputs": {}, "settings": {}}'
 BAD_SCHEDULES = {
     "cron": "('never')",
     "zone": "('Europe/Atlantis')",
-    "labels": "('gpu')",
     "request": "('{')",
     "workflow, request": "('w', '{\"inputs\": {}}')",  # no settings
 }
@@ -207,6 +209,39 @@ async def test_runs_that_cannot_be_chosen_keep_no_worker_from_what_others_have_l
             await until(lambda: queue.put_again_ == ["r1"])
         said = ["runs cannot be handed out: no right to do so"]
         assert queue.told == (said if is_told else [])
+
+
+async def test_commands_say_what_cannot_be_read_and_how_to_get_rid_of_it(
+    database: Address, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def said(*words: str) -> tuple[int, str]:
+        code = main([*words, "--database", database.url])
+        return code, capsys.readouterr().err
+
+    bad, other = await submitted(database), await submitted(database)
+    ask(database, "update queued set labels='gpu' where run=?", other)
+    assert said("runs")[0] == 0
+    ask(database, "update run set request='{\"inputs\": 1}' where id=?", bad)
+    code, err = said("show", bad)
+    assert (code, "cannot be read (KeyError: 'workflow'): \"orchestrator cancel\"" in err) == (
+        2,
+        True,
+    )
+    assert said("cancel", bad)[0] == 0
+    assert find(database, bad).status == "cancelled"
+    for name, request in (("a b", "{"), ("good", REQUEST)):
+        ask(database, f"insert into schedule values(?, {SCHEDULE}, ?, 0)", name, request)
+    code, err = said("schedules")
+    assert (code, "\"orchestrator schedules --remove 'a b'\" removes it" in err) == (2, True)
+    assert said("schedules", "--remove", "a b")[0] == 0
+    assert said("schedules")[0] == 0
+    kept = tmp_path / "runs.db"
+    async with Orchestrator({}, journal=kept) as engine:
+        run = (await engine.run(ASK)).run_id
+    with sqlite3.connect(kept) as db:
+        db.execute("update run set request='[]'")
+    assert main(["cancel", run, "--journal", str(kept)]) == 0
+    assert find(kept, run).status == "cancelled"
 
 
 def test_a_look_that_fails_is_told_if_that_goes_on_or_is_a_mistake(
