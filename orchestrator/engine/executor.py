@@ -185,7 +185,12 @@ class Executor:
         of_run = self._limit, self._stops(job), note, ask
         job.elsewhere = what = HandedOut(job.task, items, *of_run)
         with anyio.CancelScope() as job.scope:
-            if not await spreader.carry(what):
+            try:
+                is_carried = await spreader.carry(what)
+            except anyio.get_cancelled_exc_class():
+                await self._read_outputs(what)
+                raise
+            if not is_carried:
                 job.elsewhere = job.scope = None
                 return None
         if job.reason is not None or what.joined is None:
@@ -193,6 +198,13 @@ class Executor:
         outputs = await in_thread(what.joined.outputs, self._scope.wrapped)
         error = what.error or what.joined.totals.error(len(items))
         return Success(outputs) if error is None else Failure(error, outputs)
+
+    @staticmethod
+    async def _read_outputs(what: HandedOut) -> None:
+        """Read them in a thread: a process that stands still meanwhile would be taken for lost."""
+        if what.joined is not None:
+            with anyio.CancelScope(shield=True):
+                what.outputs = await in_thread(what.joined.outputs, {})
 
     async def _each(self, job: TaskState, items: list[Any], first: int) -> Outcome:
         """Make one call for each item, with as many workers as there may be calls at a time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, overload
 
 from orchestrator.engine.outcome import Cancelled, Failure, Outcome
@@ -56,6 +56,7 @@ class Totals:
         failed: How many failed.
         failure: The first one of these.
         is_cached: Whether the memo answered any.
+        settled: For each item, up to the last one that has settled, whether it has.
     """
 
     number: int = 0
@@ -65,10 +66,13 @@ class Totals:
     failed: int = 0
     failure: tuple[int, TaskError] | None = None
     is_cached: bool = False
+    settled: bytearray = field(default_factory=bytearray, repr=False)
 
     def add(self, item: ItemResult) -> None:
         """Count an item."""
         self.number += 1
+        self.settled.extend(bytes(max(0, item.index + 1 - len(self.settled))))
+        self.settled[item.index] = True
         self.attempts += item.attempts
         inside = item.tasks
         self.calls_ms += item.duration_ms if inside is None else sum(map(calls_ms, inside.values()))
@@ -137,8 +141,10 @@ class Joined(Sequence[ItemResult]):
 
     def missing(self) -> Iterator[ItemResult]:
         """Those that have not settled, with the outcome that they have instead."""
-        if self.totals.number < self._number:
-            yield from (item for item in self if item.outcome is self.rest)
+        settled = self.totals.settled
+        for index in range(self._number):
+            if index >= len(settled) or not settled[index]:
+                yield ItemResult(index, self.rest)
 
     def _all(self, wrapped: dict[int, Any]) -> Iterator[ItemResult]:
         for first in range(0, self._number, PAGE):
@@ -163,6 +169,7 @@ class HandedOut:
         settled: How many have.
         is_idle: Whether nothing is left but what waits for answers.
         joined: How they ended; set in the end, however that comes.
+        outputs: Those of the items that had settled when the task was cancelled.
         error: Why they are not all done, apart from what became of each; None if they are.
     """
 
@@ -175,6 +182,7 @@ class HandedOut:
     settled: int = 0
     is_idle: bool = False
     joined: Joined | None = None
+    outputs: list[Any] | None = None
     error: TaskError | None = None
 
 

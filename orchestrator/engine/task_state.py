@@ -225,8 +225,9 @@ class TaskState:
 
     def cancelled(self, reason: str, zero: float) -> Cancelled:
         """The outcome of the task if it is cancelled now; its items end, and their outputs stay."""
-        if self.joined is not None:
-            return Cancelled(reason, self.joined.outputs({}))
+        if self.elsewhere is not None and self.joined is not None:
+            outputs = self.elsewhere.outputs
+            return Cancelled(reason, self.joined.outputs({}) if outputs is None else outputs)
         if self.items is None:
             return Cancelled(reason)
         cancelled = Cancelled("its task was ended")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.calls.causes import Cause
@@ -20,9 +21,9 @@ def of_question(question: Question) -> dict[str, Any]:
 
 def of_task(result: TaskResult, *, is_wrapped: bool) -> dict[str, Any]:
     """What is kept of a task that has settled."""
-    document = result.to_dict() | _waits(result)
-    document.pop("tasks", None)
-    if document.pop("items", None) is not None:
+    # Its items and what is inside have records of their own, and may be many: they stay unread.
+    document = replace(result, items=None, tasks=None).to_dict() | _waits(result)
+    if result.items is not None:
         document["has_items"] = True
         if not result.recovered and result.output is not None:
             del document["output"]

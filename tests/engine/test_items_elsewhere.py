@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from threading import get_ident
 from typing import Any
 
 import anyio
@@ -142,6 +143,20 @@ async def test_items_of_a_task_that_is_cancelled_are_those_that_have_ended(begun
     assert {each.status for each in (found.items or ())[1:]} == {"cancelled"}
 
 
+async def test_outputs_of_a_task_that_is_cancelled_are_read_in_a_thread() -> None:
+    threads = list[int]()
+
+    class Noting(Elsewhere):
+        def read(self, first: int, end: int, wrapped: dict[int, Any]) -> Iterable[ItemResult]:
+            threads.append(get_ident())
+            return super().read(first, end, wrapped)
+
+    found = await run(Noting(ALL[:1], after_s=60.0), task(), timeout_s=2)
+    assert found["map"].output == ["of 0", None, None]
+    assert len(threads) == 1
+    assert threads[0] != get_ident()
+
+
 async def test_a_run_that_ends_ends_what_others_carry() -> None:
     elsewhere = Elsewhere(ALL[:1], after_s=60.0)
     found = await run(elsewhere, task(), timeout_s=2)
@@ -170,6 +185,17 @@ async def test_what_others_do_not_carry_is_carried_here() -> None:
     inner = {"id": "o", "workflow": {"tasks": [task()]}}
     found = await run(Elsewhere(ALL), inner, task(id="x", spread=False), **{"finally": [task()]})
     assert found.status == "success"
+
+
+def test_which_items_are_missing_is_known_without_reading_them() -> None:
+    def read(*_: Any) -> Iterable[ItemResult]:
+        raise AssertionError
+
+    totals = Totals()
+    for index in (3, 0, 1):
+        totals.add(item(index))
+    joined = Joined(6, read, totals)
+    assert [each.index for each in joined.missing()] == [2, 4, 5]
 
 
 def test_items_are_read_as_often_as_they_are_needed() -> None:

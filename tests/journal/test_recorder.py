@@ -12,6 +12,7 @@ import pytest
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.causes import Cause
 from orchestrator.engine.events import OnEvent, ServerReady
+from orchestrator.engine.items import Joined, Totals
 from orchestrator.engine.outcome import Success
 from orchestrator.engine.questions import fitting
 from orchestrator.engine.result import RunResult, TaskResult
@@ -307,3 +308,13 @@ async def test_a_finally_that_was_begun_has_the_rest_of_its_time_while_the_run_i
     # It began an hour of the day ago, and two seconds of the run.
     assert await run(92.0) == "success"
     assert await run(96.0) == "cancelled"
+
+
+def test_what_is_kept_of_a_task_is_made_without_its_items() -> None:
+    def read(*_: Any) -> list[Any]:
+        raise AssertionError
+
+    elsewhere = Joined(3, read, Totals())
+    document = of_task(TaskResult("map", Success([1, 2, 3]), 0, items=elsewhere), is_wrapped=False)
+    assert (document["has_items"], document["is_list"]) == (True, True)
+    assert document.keys().isdisjoint({"items", "output", "tasks"})
