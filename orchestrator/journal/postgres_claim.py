@@ -36,7 +36,9 @@ _END_SILENT = f"""select pg_terminate_backend(pid) from pg_stat_activity join pg
 where usename=current_user and locktype='advisory' and objsubid=1 and granted
 and (classid::bigint << 32 | objid::bigint) in (
     select process from carrier where beat <= now_s() - {SILENT_S} and process <> ?::bigint)"""
-_BEFORE = f"""select beat - began, case when process is not null and not {ALIVE} then owner end,
+# Who was lost with its server, which was started since, has not failed.
+_BEFORE = f"""select beat - began, case when process is not null and not {ALIVE}
+and beat > extract(epoch from pg_postmaster_start_time())::double precision then owner end,
 exists(select from record where run=carrier.run and kind='lost') from carrier where run=?"""
 _MINE = "where run=? and process=?::bigint"
 

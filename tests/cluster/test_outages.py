@@ -245,6 +245,19 @@ async def test_losses_before_an_outcome_do_not_count(
     assert gate.calls == ["a", "b", "clean"]
 
 
+async def test_a_worker_that_was_lost_with_the_server_of_its_database_does_not_count(
+    database: Address, gate: Gate
+) -> None:
+    run = await submitted(database, gate.flow(), gate.servers)
+    for number in range(4):
+        await lose(database, run, gate.servers, f"process {number} on m")
+        started = "extract(epoch from pg_postmaster_start_time())"
+        ask(database, f"update carrier set beat={started} - 1 where run=?", run)
+    async with working_on(database, gate.servers) as (queue, _, _):
+        assert await queue.hand_out(run) == "success"
+    assert ask(database, "select count(*) from record where kind='lost'") == [(0,)]
+
+
 async def test_a_run_whose_end_ends_a_worker_fails_without_its_finally(
     database: Address, gate: Gate
 ) -> None:
