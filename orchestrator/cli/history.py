@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "ORCHESTRATOR_JOURNAL"
 MB = 1_000_000
-COLUMNS = ("run", "workflow", "status", "started", "took", "resumed", "asks")
+COLUMNS = ("run", "workflow", "status", "started", "took", "resumed")
 
 
 def path_of(options: argparse.Namespace, table: JournalTable | None) -> Location:
@@ -92,7 +93,7 @@ def runs(options: argparse.Namespace) -> int:
         return 0
     from orchestrator.cli.rows import new_console
 
-    new_console().print(_table(path, found))
+    new_console().print(_table(found))
     for line in waiting(path, found, start):
         print(line, file=sys.stderr)
     print(size_of(path), file=sys.stderr)
@@ -109,12 +110,19 @@ def worker_command(options: argparse.Namespace) -> str:
 
 
 def waiting(journal: Location, runs: Sequence[KnownRun], start: str) -> list[str]:
-    """Why those of these runs wait that no process carries; equal reasons are one line."""
+    """Why those of these runs wait that no process carries, with what was asked of the queue.
+
+    Equal reasons are one line.
+    """
     from orchestrator.cluster.waiting import why
+    from orchestrator.journal.asked import wants
 
     by_reason: dict[str, list[str]] = {}
+    orders = _orders(journal, runs)
     for run in runs:
         if text := why(journal, run, start).text:
+            asked = wants(replace(orders[run.id], due=0.0)) if run.id in orders else []
+            text += f" ({', '.join(asked)})" if asked else ""
             by_reason.setdefault(text, []).append(run.id)
     return [
         f"{ids[0]}{f' and {len(ids) - 1:,} more wait' if ids[1:] else ' waits'}: {text}"
@@ -150,25 +158,21 @@ def _watch(options: argparse.Namespace, path: Location) -> int:
                 line = json.dumps(run.to_dict()) if options.json else "  ".join(row_of(run))
                 write(visible(line).rstrip())
 
-    return watch(lambda: _table(path, _found(options, path)), tell, in_lines=options.json)
+    return watch(lambda: _table(_found(options, path)), tell, in_lines=options.json)
 
 
-def _table(journal: Location, runs: Sequence[KnownRun]) -> Table:
-    """The runs; only the last cells take two lines, and a column without anything is left out."""
+def _table(runs: Sequence[KnownRun]) -> Table:
+    """The runs; no cell takes two lines, and a column without anything is left out."""
     from orchestrator.cli.rows import cells, new_table
-    from orchestrator.journal.asked import wants
 
-    asks = {run: ", ".join(wants(order)) for run, order in _orders(journal, runs).items()}
-    rows = [(*row_of(run), asks.get(run.id, "")) for run in runs]
-    always = len(COLUMNS) - 2
-    shown = [n for n in range(len(COLUMNS)) if n < always or any(row[n] for row in rows)]
-    table = new_table(*(COLUMNS[n] for n in shown))
-    for column in table.columns[:1] + table.columns[2:always]:
+    rows = list(map(row_of, runs))
+    shown = len(COLUMNS) if any(row[-1] for row in rows) else len(COLUMNS) - 1
+    table = new_table(*COLUMNS[:shown])
+    for column in table.columns[:1] + table.columns[2:5]:
         column.no_wrap = True
-    if len(shown) > always:
-        table.columns[-1].ratio = 1
+    table.columns[-1].ratio = 1 if shown == len(COLUMNS) else None
     for row in rows:
-        table.add_row(*cells([row[n] for n in shown]))
+        table.add_row(*cells(row[:shown]))
     return table
 
 
@@ -182,7 +186,7 @@ def _orders(journal: Location, runs: Sequence[KnownRun]) -> dict[str, Order]:
 
 
 def row_of(run: KnownRun) -> tuple[str, ...]:
-    """A run as `COLUMNS` show it, but for the last one."""
+    """A run as `COLUMNS` show it."""
     took = "" if run.duration_ms is None else duration(run.duration_ms)
     if run.status == history.RUNNING:
         took = f"{seconds(max(0.0, time.time() - run.started))} so far"
