@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         WorkflowError,
     )
     from orchestrator.journal.orders import Order
+    from orchestrator.journal.schedules import Schedule
     from orchestrator.report.prompt import catalog_text
     from orchestrator.schema.tool import Tool
     from orchestrator.servers.config import Server
@@ -78,6 +79,7 @@ __all__ = [
     "Run",
     "RunResult",
     "RunState",
+    "Schedule",
     "Server",
     "ServerStartError",
     "Task",
@@ -114,6 +116,7 @@ _HOMES = {
         "WorkflowError",
     ),
     "journal.orders": ("Order",),
+    "journal.schedules": ("Schedule",),
     "report.prompt": ("catalog_text",),
     "schema.tool": ("Tool",),
     "servers.config": ("Server",),

@@ -81,10 +81,10 @@ class Submitting(Runs):
             WorkflowError: As for `run`, of what is known without the servers.
             JournalError: It is wrong, or cannot be kept.
         """
+        when.check()
         request = self._request(workflow, inputs, options)
         order = replace(when.order, servers=tuple(request.workflow.plan.servers))
         when = replace(when, workflow=request.workflow.name, order=order)
-        when.check()
         journal, new = self._kept_in(), when.planned()
         if isinstance(journal.location, Path):
             raise JournalError("a schedule needs a journal in PostgreSQL")

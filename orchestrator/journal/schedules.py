@@ -40,7 +40,7 @@ class Schedule:
 
     Attributes:
         name: Its name.
-        workflow: The name of its workflow.
+        workflow: The name of its workflow, of one that is kept.
         cron: When, as a cron expression, and `zone` the time zone of that.
         catch_up: Whether the last of the times that passed without a worker is made up for.
         order: What is asked of the queue for each run.
@@ -52,11 +52,11 @@ class Schedule:
     """
 
     name: str
-    workflow: str
-    cron: str
-    zone: str
-    catch_up: bool
-    order: Order
+    workflow: str = ""
+    cron: str = ""
+    zone: str = "UTC"
+    catch_up: bool = False
+    order: Order = field(default_factory=Order)
     next: float = 0.0
     last: float | None = None
     run: str | None = None
@@ -71,6 +71,8 @@ class Schedule:
         if not isinstance(self.catch_up, bool):
             what = describe(self.catch_up)
             raise JournalError(f"expected catch_up to be true or false, got {what}")
+        if not isinstance(self.order, Order):
+            raise JournalError(f"expected order to be an Order, got {describe(self.order)}")
         is_shown = visible(self.name) == self.name == self.name.strip()
         if not is_shown or not 0 < len(self.name) <= MAX_NAME:
             expected = f"expected a name of 1 to {MAX_NAME} visible characters"

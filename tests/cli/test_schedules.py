@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator import JournalError, Orchestrator, Order
+from orchestrator import JournalError, Orchestrator, Order, Schedule
 from orchestrator.cli import main
 from orchestrator.journal.location import Address
-from orchestrator.journal.schedules import Schedule
 from tests.conftest import Write
 from tests.journals import ask
 
@@ -83,10 +82,10 @@ async def test_a_schedule_that_is_made_in_python_is_checked_as_that_of_the_comma
     database: Address, tmp_path: Path
 ) -> None:
     flow = {"name": "w", "tasks": [{"id": "a", "value": 1}]}
-    when = Schedule("s", "w", "@daily", "UTC", False, Order(priority=7))
+    when = Schedule("s", cron="@daily", order=Order(priority=7))
     async with Orchestrator({}, journal=database) as engine:
         made = await engine.schedule(when, flow)
-        assert made.is_new
+        assert (made.is_new, made.schedule.workflow) == (True, "w")
         assert made.schedule.next > 0
         wrong: list[tuple[str, Any, str]] = [
             ("cron", "5-1 * * * *", '"5-1" is reversed'),
@@ -94,6 +93,7 @@ async def test_a_schedule_that_is_made_in_python_is_checked_as_that_of_the_comma
             ("zone", "Mars", 'unknown time zone "Mars"'),
             ("name", "", "expected a name of 1 to 100 visible characters"),
             ("catch_up", "no", "expected catch_up to be true or false, got string"),
+            ("order", None, "expected order to be an Order, got null"),
             ("order", Order(priority=True), "expected priority to be an integer"),
             ("order", Order(max_runs=0), "expected max_runs from 1 to"),
             ("order", Order(key="k"), "give its order no key and no due"),
