@@ -103,6 +103,8 @@ class Analysis:
             at_ms = since
         if at_ms - span.ready_ms >= SLACK_MS:
             holder = None if span.waits else self._ended_at(span, at_ms)
+            if holder is None and self._is_spread(span):  # its part began as another one ended
+                holder = self.holder(span, Cause("items"), span.ready_ms, at_ms)
             since = span.ready_ms if holder is None else holder.ended_ms
             if at_ms - since >= SLACK_MS or holder is None:
                 steps.append(Step(span, since, at_ms, Cause("other", "")))
@@ -111,6 +113,10 @@ class Analysis:
         if span.after is None:
             return 0.0, None
         return span.ready_ms, self.story.last.get(span.after[0])
+
+    def _is_spread(self, span: Span) -> bool:
+        task = self.story.workflow.plan.tasks.get(span.root)
+        return task is not None and task.policies.spread
 
     def holder(self, span: Span, cause: Cause, since: float, at_ms: float) -> Span | None:
         """The call whose end let a call go on that had waited for something since then."""

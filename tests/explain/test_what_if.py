@@ -17,6 +17,8 @@ from orchestrator import RunResult
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.calls.causes import Cause, Kind
 from orchestrator.calls.locks import Locks
+from orchestrator.engine.outcome import Success
+from orchestrator.engine.result import ItemResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings, Servers
 from orchestrator.errors import CallError
@@ -255,6 +257,22 @@ def test_what_another_run_held_is_said_to_be_held_by_no_call_of_this_one() -> No
     )
     assert lines[2].endswith('for lock "x", held by no call of this run')
     assert lines[0].endswith('for the start of server "s"')
+
+
+@pytest.mark.parametrize("is_spread", [True, False])
+def test_a_part_of_a_map_begins_after_another_one(is_spread: bool) -> None:
+    flow = World(tool("a", "s:a", for_each=[0, 1, 2], spread=is_spread))
+    times = [(1.0, 100.0), (101.0, 100.0), (700.0, 100.0)]  # two in a part, and one in the next
+    items = [ItemResult(n, Success(n), 1, *each) for n, each in enumerate(times)]
+    waited = Cause("max_concurrency"), 1.0, 100.0
+    items[1] = replace(items[1], waits=(waited,))
+    result = flow.run(SETTINGS["free"]).tasks["a"]
+    whole = replace(result, items=tuple(items), started_ms=1.0, duration_ms=799.0)
+    path = Analysis(Story.of(flow.workflow, {"a": whole}, 800.0)).path
+    steps = [(step.span.item, step.from_ms, step.to_ms) for step in path if step.took_ms]
+    last = [(2, 700.0, 800.0)]
+    before = [(0, 1.0, 101.0), (1, 101.0, 201.0), (2, 201.0, 700.0)]
+    assert steps == ([*before, *last] if is_spread else [(2, 0.0, 700.0), *last])
 
 
 def test_waits_have_their_causes() -> None:
