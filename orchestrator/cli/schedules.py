@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.history import configured, database_of, path_of, worker_command
-from orchestrator.cli.streams import write_json
+from orchestrator.cli.streams import write, write_json
 from orchestrator.documents.encode import to_json
-from orchestrator.documents.text import cut, listed, name_of, quoted
+from orchestrator.documents.text import cut, listed, name_of, quoted, visible
 from orchestrator.journal import schedules as kept
 from orchestrator.journal.asked import wants
 from orchestrator.journal.location import Address, store_of
@@ -23,8 +23,7 @@ from orchestrator.journal.schedules import Schedule, Scheduled
 if TYPE_CHECKING:
     from rich.table import Table
 
-LAST = "last run"
-COLUMNS = ("schedule", "cron", "next", LAST, "with")
+COLUMNS = ("schedule", "cron", "next", "last run")
 RUN_DIGITS = 16  # of the id of a run: those of its time and some more, which name no other one
 MOST = 20  # characters of an input
 MOST_INPUTS = 4
@@ -45,6 +44,9 @@ def schedules(options: argparse.Namespace) -> int:
 
     new_console().print(_table(found))
     for each in found:
+        if words := list(_with(each)):
+            write(f"{name_of(each.name)}: {visible(', '.join(words))}")
+    for each in found:
         if each.missed:
             passed = f"{each.missed:,} of its times passed while no worker was connected"
             complain(f"schedule {quoted(each.name)}: {passed}")
@@ -52,23 +54,20 @@ def schedules(options: argparse.Namespace) -> int:
 
 
 def _table(found: list[Schedule]) -> Table:
-    """The schedules, in 80 columns: a run by the beginning of its id, and what is set in words."""
+    """When the schedules are, in 80 columns: a run by the beginning of its id."""
     from orchestrator.cli.rows import cells, new_table
 
-    have_run = any(each.run for each in found)
-    table = new_table(*(name for name in COLUMNS if have_run or name != LAST))
-    for column in table.columns[1:-1]:
+    table = new_table(*COLUMNS)
+    for column in table.columns[1:]:
         column.no_wrap = True
-    table.columns[0].min_width, table.columns[-1].ratio = 8, 1
     for each in found:
-        last = [(each.run or "")[:RUN_DIGITS]] if have_run else []
         at = f"{_at(each.next, each.zone):%Y-%m-%d %H:%M}"
-        table.add_row(*cells((each.name, each.cron, at, *last, ", ".join(_with(each)))))
+        table.add_row(*cells((each.name, each.cron, at, (each.run or "")[:RUN_DIGITS])))
     return table
 
 
 def _with(schedule: Schedule) -> Iterator[str]:
-    """What of a schedule is other than that of one which says only when."""
+    """What of a schedule is set, besides of when it is."""
     if schedule.workflow != schedule.name:
         yield f"workflow {name_of(schedule.workflow)}"
     if schedule.zone != "UTC":
@@ -76,8 +75,6 @@ def _with(schedule: Schedule) -> Iterator[str]:
     yield from wants(schedule.order)
     if schedule.catch_up:
         yield "catch-up"
-    if schedule.missed:
-        yield f"missed {schedule.missed:,}"
     given = [f"{name}={cut(to_json(value), MOST)}" for name, value in schedule.inputs.items()]
     if given:
         yield listed(given, MOST_INPUTS)
