@@ -52,6 +52,9 @@ _ASIDE = """select workflow_uuid from dbos.workflow_status
 where queue_name=? and status='ENQUEUED' order by created_at"""
 _STRANDED = """select workflow_uuid from dbos.workflow_status where status='ENQUEUED'
 and starts_with(queue_name, ?) and queue_name <> all(?::text[])"""
+_UNKNOWN = """select q.run, q.priority from queued as q join run as r on r.id=q.run
+where q.handed and r.status in ('running', 'queued', 'paused')
+and not exists(select from dbos.workflow_status where workflow_uuid=q.run)"""
 
 Carry = Callable[[str], str]
 """Carries a run, in a thread; how it has ended. Raises `HandedOver` if others go on with it."""
@@ -85,6 +88,12 @@ class Dispatch(Protocol):
 
     def stranded(self, db: Database, queues: list[str], /) -> list[str]:
         """The runs that wait in other queues than these, which have workers."""
+
+    def unknown(self, db: Database, /) -> list[tuple[str, int]]:
+        """The runs that were in a queue and are in none, with their priorities.
+
+        They are of a journal that was copied without the tables of its queues.
+        """
 
     def aside(self, db: Database, /) -> list[str]:
         """The runs in `ASIDE`."""
@@ -186,6 +195,10 @@ class DbosDispatch:
     def stranded(self, db: Database, queues: list[str], /) -> list[str]:
         """See `Dispatch`."""
         return [run for (run,) in db.execute(_STRANDED, (QUEUE, queues)).fetchall()]
+
+    def unknown(self, db: Database, /) -> list[tuple[str, int]]:
+        """See `Dispatch`."""
+        return db.execute(_UNKNOWN).fetchall()
 
     def aside(self, db: Database, /) -> list[str]:
         """See `Dispatch`."""

@@ -76,7 +76,7 @@ class Lookout:
         self._location, self._dispatch, self._outages = location, dispatch, outages
         self._may_take, self._tell, self._carries = may_take, tell, carries
         self._takes_at, self._asks_at = 0.0, time.monotonic() + LOST_S
-        self._not_carried = set[str]()
+        self._not_carried, self._has_looked = set[str](), False
         self._guard, self._note = Guard(tell), note
         self.workers = 1
         self._lock = threading.Lock()
@@ -106,6 +106,9 @@ class Lookout:
         with history.reading(self._location) as db:
             if self._outages.is_over:
                 self._outages.renew(db)
+            if not self._has_looked:  # nothing loses them while a worker is there
+                self._take_in(db)
+                self._has_looked = True
             if found := turn(db, TURN_S, CHECK_S, SWEEP_S):
                 self._look_for_all(db, found)
             if time.monotonic() >= self._takes_at:
@@ -148,6 +151,15 @@ class Lookout:
         if its >= Turn.SWEEP:
             offering.forget_old(db)
             self._dispatch.sweep(db)
+
+    def _take_in(self, db: Database) -> None:
+        """Put aside what was in a queue of the journal that this one is a copy of."""
+        if found := self._dispatch.unknown(db):
+            self._dispatch.put([(run, ASIDE, priority) for run, priority in found])
+            several = "1 run was" if len(found) == 1 else f"{len(found):,} runs were"
+            self._tell(
+                f"{several} in a queue that is no more, as in a copied journal, and may go on"
+            )
 
     def _hand_out(self, db: Database, offers: Mapping[Offer, int], done: list[Released]) -> None:
         """Put runs into their queues; adds them to `done`."""

@@ -185,6 +185,23 @@ def test_a_run_that_is_put_aside_is_taken_by_nobody(queue: DbosDispatch, databas
         assert queue.aside(db) == before
 
 
+def test_what_was_in_a_queue_and_is_in_none_is_known(
+    queue: DbosDispatch, database: Address
+) -> None:
+    queue.start("w1", str, f"{QUEUE}of nobody", 1)
+    ask(database, f"{KEPT}('new'), ('lost'), ('over'), ('there')) as run(id)")
+    ask(database, "update run set status='success' where id='over'")
+    ask(
+        database,
+        "insert into queued(run, workflow, priority, handed) select id, 'w', 5, id<>'new' from run",
+    )
+    queue.put([("there", HERE, 0)])
+    with reading(database) as db:
+        assert queue.unknown(db) == [("lost", 5)]
+        queue.put([("lost", ASIDE, 5)])
+        assert queue.unknown(db) == []
+
+
 def test_a_queue_that_cannot_be_asked_says_so(
     queue: DbosDispatch, postgres: Server, database: Address
 ) -> None:

@@ -69,6 +69,7 @@ class List:
         self.told: list[str] = []
         self.workers = set[int]()
         self.stranded_: list[str] = []
+        self.unknown_: list[tuple[str, int]] = []
 
     def start(self, worker: str, carry: Carry, queue: str, at_once: int) -> None:
         assert (len(worker), at_once) == (12, 4)
@@ -77,6 +78,9 @@ class List:
 
     def put(self, runs: Iterable[tuple[str, str, int]], /) -> None:
         for run, queue, priority in runs:
+            if queue == ASIDE:
+                self.aside_.append(run)
+                continue
             assert (queue[:18], priority) == ("orchestrator_runs ", 0)
             self.waiting.append(run)
 
@@ -91,6 +95,9 @@ class List:
         assert queues
         found, self.stranded_ = self.stranded_, []
         return found
+
+    def unknown(self, _: Database, /) -> list[tuple[str, int]]:
+        return self.unknown_
 
     def taken(self, _: Database, but_for: list[str], /) -> list[tuple[str, str]]:
         return [each for each in self.handed_out if each[1] not in but_for]
@@ -447,6 +454,19 @@ async def test_a_run_that_goes_on_meanwhile_waits_for_no_answer(database: Addres
     run = await submitted(database, ASK)
     with reading(database) as db:
         assert not is_answered(db, run)  # it has no result, as it is carried or will be
+
+
+async def test_what_was_in_the_queues_of_a_journal_that_was_copied_goes_on(
+    database: Address,
+) -> None:
+    queue, run = List(), await submitted(database)
+    queue.unknown_ = [(run, 0), ("gone", 3)]
+    async with working_on(database, queue=queue):
+        await until(lambda: run in queue.put_again_)
+        assert queue.aside_ == ["gone"]
+        assert queue.told == [
+            "2 runs were in a queue that is no more, as in a copied journal, and may go on"
+        ]
 
 
 async def test_workers_forget_what_has_ended_and_sweep_up_the_rest(database: Address) -> None:
