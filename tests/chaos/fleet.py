@@ -165,6 +165,19 @@ class Fleet:
             time.sleep(0.05)
         return after | dict.fromkeys(left, float("inf"))
 
+    def said_of(self, runs: Sequence[str]) -> list[str]:
+        """What workers say of runs, and what the database does."""
+        logs = sorted(self._home.glob("*.log"), key=lambda log: log.stat().st_mtime)
+        lines = [f"{log.stem}: {line}" for log in logs for line in log.read_text().splitlines()]
+        query = "select to_jsonb(t) - 'request' - 'result' from {} as t where {}=%s"
+        rows = [
+            f"{table}: {row}"
+            for run in runs
+            for table, key in (("run", "id"), ("carrier", "run"), ("queued", "run"))
+            for row in self.ask(query.format(table, key), run)
+        ]
+        return [line for line in lines if any(run in line for run in runs)] + rows
+
     def open_runs(self, runs: Sequence[str]) -> int:
         """How many of these have not ended."""
         query = "select count(*) from run where id = any(%s) and status in ('queued', 'running')"

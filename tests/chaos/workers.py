@@ -32,6 +32,7 @@ RUNS = 8
 WORKERS = 4, 6, 4  # how many, with how many runs at once, and how few of them are too few
 QUICK_WORKERS = 3, 6, 1
 SHOWN_FAULTS = 20
+LATE_S = 10.0  # after which what is said of a run is shown
 KINDS = {
     "kill": "kill -9",
     "memory": "no memory left as a big answer comes",
@@ -120,6 +121,8 @@ class Siege:
         after = {} if kind == "blip" else self.fleet.taken_over_after(runs, since)
         if lost := [run for run, took in after.items() if took == float("inf")]:
             self.faults.append(f"nobody has taken over after {kind}: {lost}")
+        if late := [run for run, took in after.items() if took > LATE_S]:
+            print(*self.fleet.said_of(late), sep="\n", flush=True)
         strike = Strike(kind, runs, after, lines, kept)
         self.strikes.append(strike)
         self._undo(kind, member, runs)
@@ -241,6 +244,7 @@ def siege(
     config.write_text(
         f"[servers.ledger]\ncommand = {json.dumps(sys.executable)}\nargs = {words}\n"
         f"cwd = {json.dumps(str(ROOT))}\nwrites = 'parallel'\n"
+        "[journal]\nkeep_runs = 1000000\n"  # all are looked at in the end
     )
     engine = Orchestrator.from_config(config, journal=Address(postgres.url("postgres")))
 
