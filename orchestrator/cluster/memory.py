@@ -1,22 +1,27 @@
 """A worker without memory ends at once, so that others go on with its runs.
 
 Where an allocation fails, the next one may fail in a library that ends the process, or in what
-keeps a run. So no call fails for it, and nothing more is kept. A thread that fails as it starts can
-stop the event loop without end, while the thread that writes goes on to say that the worker is
-alive: then it ends, too.
+keeps a run. So no call fails for it, and nothing more is kept. Where a thread fails as it starts,
+the one that started it waits without end (`threading.Thread.start`): that may be the event loop, or
+what takes runs from the queue, while the thread that writes goes on to say that the worker is
+alive. Then it ends, too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, NoReturn, Self
 
 CODE = 1
-CHECK_S, CHECKS = 5.0, 12  # so often in a row the event loop has to be found standing still
+# So often in a row the event loop has to be found standing still, or a thread that starts another.
+CHECK_S, CHECKS, START_CHECKS = 1.0, 60, 3
+_DEPTH = 4  # of `start` below what it waits with
 _SAID = b"orchestrator: no memory is left: this worker ends, and others go on with its runs\n"
 _STANDS = b"orchestrator: this worker stands still: it ends, and others go on with its runs\n"
 
@@ -28,7 +33,9 @@ def end(said: bytes = _SAID) -> NoReturn:
 
 
 class Watchdog:
-    """Ends a process whose event loop stands still; one that is frozen as a whole does not count.
+    """Ends a process whose event loop stands still, or a thread that starts another one.
+
+    One that is frozen as a whole does not count.
 
     Use it with `with`.
     """
@@ -50,11 +57,22 @@ class Watchdog:
         self._ticks += 1
 
     def _watch(self) -> None:
-        last, still = -1, 0
+        last, still, starting = -1, 0, dict[int, int]()
         while not self._over.wait(CHECK_S):
             last, still = self._ticks, still + 1 if last == self._ticks else 0
-            if still >= CHECKS:
+            starting = {start: starting.get(start, 0) + 1 for start in _starting()}
+            if still >= CHECKS or START_CHECKS in starting.values():
                 end(_STANDS)
+
+
+def _starting() -> Iterator[int]:
+    """The frame of each thread that waits for one that it has started to begin."""
+    for top in sys._current_frames().values():
+        frame: FrameType | None = top
+        for _ in range(_DEPTH):
+            if frame is not None and frame.f_code is threading.Thread.start.__code__:
+                yield id(frame)
+            frame = None if frame is None else frame.f_back
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -84,3 +86,26 @@ def test_a_worker_whose_event_loop_stands_still_ends(monkeypatch: pytest.MonkeyP
         other.tick()
     other._thread.join(30)
     assert not other._thread.is_alive()
+
+
+class Lost(threading.Thread):
+    """A thread that fails as it starts, as one does for which there is no memory."""
+
+    def _bootstrap(self) -> None:
+        pass
+
+
+def test_a_worker_with_a_thread_that_never_begins_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    dog, said = memory.Watchdog(), list[bytes]()
+    monkeypatch.setattr(memory, "end", said.append)
+    monkeypatch.setattr(memory, "CHECK_S", 0.01)
+    lost: Any = Lost()
+    starts = threading.Thread(target=lost.start)
+    with dog:
+        starts.start()
+        while not said:
+            dog.tick()
+            time.sleep(0.01)
+        lost._started.set()
+        starts.join()
+    assert b"stands still" in said[0]
