@@ -17,7 +17,7 @@ from orchestrator.errors import CarriedError, JournalError
 from orchestrator.journal.database import open_to_read, runs_of
 from orchestrator.journal.file_session import FileSession
 from orchestrator.journal.live import FRESH_S, WATCHED_S, document_of
-from orchestrator.journal.store import Database
+from orchestrator.journal.store import Database, Session
 
 if TYPE_CHECKING:
     from orchestrator.engine.task_state import RunState
@@ -44,25 +44,35 @@ class FileClaim:
 
     losses: Sequence[str] = ()
 
-    def __init__(self, journal: Path, run: str) -> None:
-        self._journal, self._run = journal, run
+    def __init__(self, journal: Path, run: str, session: Session) -> None:
+        self._journal, self._run, self._session = journal, run, session
         self._lock = FileLock(lock_path(journal, run))
         self._asked = asked_path(journal, run)
         self._lock.path.parent.mkdir(mode=0o700, exist_ok=True)
 
     def begin(self) -> None:
         """See `Claim`."""
-        self.take()
+        self._hold(0.0)
 
     def describe(self, text: str) -> None:
         """See `Claim`."""
         _beside(self._journal, self._run, "live").write_text(text)
 
-    def take(self, elapsed_s: float | None = None) -> float:
+    def take(self, then: Callable[[Database], object], elapsed_s: float | None = None) -> float:
         """See `Claim`."""
         path = self._lock.path
         if elapsed_s is None:
             elapsed_s = _carried_s(path) if path.exists() else 0.0
+        self._hold(elapsed_s)
+        try:
+            self._session.call(then, self._run)
+        except BaseException:
+            self.free()
+            raise
+        return elapsed_s
+
+    def _hold(self, elapsed_s: float) -> None:
+        path = self._lock.path
         try:
             taken = self._lock.acquire(wait=False)
         except OSError as error:
@@ -73,7 +83,6 @@ class FileClaim:
         self._asked.unlink(missing_ok=True)
         owner = f"process {os.getpid()} on {platform.node()}"
         self._lock.write(f"{time.time() - elapsed_s}\n{owner}")
-        return elapsed_s
 
     @property
     def is_asked_to_end(self) -> bool:
@@ -145,9 +154,9 @@ class FileStore:
         """See `Store`."""
         return open_to_read(self.path)
 
-    def claim(self, _: Writer, lease: Lease, /) -> FileClaim:
+    def claim(self, writer: Writer, lease: Lease, /) -> FileClaim:
         """See `Store`."""
-        return FileClaim(self.path, lease.run)
+        return FileClaim(self.path, lease.run, writer.session)
 
     def is_carried(self, _: Database, run: str, /) -> bool:
         """See `Store`."""

@@ -21,15 +21,13 @@ from orchestrator.journal import orders
 from orchestrator.journal.file_store import set_aside
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import (
+    PAUSED,
     RUNNING,
     delete,
     prunable,
     reading,
 )
-from orchestrator.journal.kept import (
-    check_complete,
-    trace_of,
-)
+from orchestrator.journal.kept import trace_of
 from orchestrator.journal.kept_run import KeptRun, RunRecord
 from orchestrator.journal.location import Location, location_of, store_of
 from orchestrator.journal.losses import Losses
@@ -273,13 +271,12 @@ class Journal:
             kept = KeptRun(writer, run, found.row.epoch + 1)
             kept.was, kept.unknown = found.row.status, unknown
             self._carried[run] = kept
-            alive_s = kept.claim.take(found.carried_s)
+            alive_s = found.claim(kept, to_end=to_end)
             kept.losses = Losses(kept.claim.losses, most_lost)
             try:
-                if not to_end:  # of a run that another process carries, that is the error
-                    check_complete(run, found.asked)
                 records = Records({}) if kept.losses.is_bare else found.records(kept.lease)
-                writer.session.call(kept.take_over, run)
+                if kept.was == PAUSED:
+                    writer.session.call(kept.take_over, run)
             except BaseException:
                 kept.claim.free()
                 raise

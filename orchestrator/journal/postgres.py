@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from orchestrator.documents.encode import to_json
 from orchestrator.errors import JournalError
 from orchestrator.journal.location import CONNECTION, Address
 from orchestrator.journal.postgres_errors import said_by, unusable, wrong_url
@@ -26,9 +27,10 @@ _INTO = "insert into record(run, kind, path, item, fallback, number, at, payload
 _AGAIN = """on conflict(run, kind, path, item, fallback, number)
 do update set at=excluded.at, payload=excluded.payload, moment=nextval('moment')"""
 _OWN = {WRITE: f"{_INTO} values(?, ?, ?, ?, ?, ?, ?, ?) {_AGAIN}"}
-_ROWS = """?::text[], ?::text[], ?::text[], ?::integer[], ?::boolean[], ?::integer[],
-?::double precision[], ?::text[]"""
-_MANY = f"{_INTO} select * from unnest({_ROWS}) {_AGAIN}"
+_COLUMNS = "run", "kind", "path", "item", "fallback", "number", "at", "payload"
+# As one JSON text, since psycopg takes 100 us for each row in arrays, most of it for the texts.
+_MANY = f"""{_INTO} select * from json_to_recordset(?::json) as row(run text, kind text, path text,
+item integer, fallback boolean, number integer, at double precision, payload text) {_AGAIN}"""
 # A server that says that it goes down or comes up is restarted: it is waited for as long as a run
 # under way waits.
 RESTART_S = 5.5
@@ -120,7 +122,8 @@ class PostgresConnection:
         """See `Database`."""
         if statement == WRITE and len(rows) > 1:
             latest = {tuple(row[:6]): map(_storable, row) for row in rows}  # by key
-            self.execute(_MANY, [list(column) for column in zip(*latest.values(), strict=True)])
+            records = [dict(zip(_COLUMNS, row, strict=True)) for row in latest.values()]
+            self.execute(_MANY, (to_json(records),))
             return
         for row in rows:
             self.execute(statement, row)

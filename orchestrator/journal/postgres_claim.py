@@ -76,7 +76,7 @@ class PostgresClaim:
         statement = f"update carrier set live=? {_MINE}"
         self._writer.put(self._lease, statement, lambda: (text, run, session.process))
 
-    def take(self, elapsed_s: float | None = None) -> float:
+    def take(self, then: Callable[[Database], object], elapsed_s: float | None = None) -> float:
         """See `Claim`."""
         run = self._lease.run
 
@@ -94,6 +94,7 @@ class PostgresClaim:
                 losses.note(db, run, lost)
             if lost is not None or has_lost:
                 self.losses = losses.since_settled(db, run)
+            then(db)
 
         with closing(store_of(self._writer.location).open_to_read()) as db:
             own = self._session.process

@@ -140,10 +140,11 @@ class Claim(Protocol):
     def describe(self, text: str) -> None:
         """Tell others this, as JSON text, of a process that has begun a claim without a run."""
 
-    def take(self, elapsed_s: float | None = None) -> float:
+    def take(self, then: Callable[[Database], object], elapsed_s: float | None = None) -> float:
         """Claim a run that other processes have carried; for how long, seconds.
 
         Args:
+            then: What is done with it in one transaction; if it fails, nothing is claimed.
             elapsed_s: That time, where it is known.
 
         Raises:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from orchestrator.errors import JournalError
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import PART, PAUSED, QUEUED, RUNNING, find
-from orchestrator.journal.kept import check_outputs, records_of, request_of
-from orchestrator.journal.kept_run import RunRecord
+from orchestrator.journal.kept import check_complete, check_outputs, records_of, request_of
+from orchestrator.journal.kept_run import KeptRun, RunRecord
 from orchestrator.journal.location import store_of
 from orchestrator.journal.part import Known, Needs, Part, PartRecorder, is_over, records_of_part
 from orchestrator.journal.parts import records_without_parts
@@ -93,6 +93,20 @@ class TakenUp:
             return store_of(self._writer.location).carried_s(self._db, self._of[0].of)
         is_paused = self.row.status == PAUSED and self.row.duration_ms is not None
         return (self.row.duration_ms or 0.0) / 1000 if is_paused else None
+
+    def claim(self, kept: KeptRun, *, to_end: bool) -> float:
+        """Have this process carry it; for how long others have, seconds.
+
+        One that is paused has yet to be taken over: its questions are kept until all is read.
+        """
+
+        def begin(db: Database) -> None:
+            if not to_end:  # of a run that another process carries, that is the error
+                check_complete(self.run, self.asked)
+            if kept.was != PAUSED:
+                kept.take_over(db)
+
+        return kept.claim.take(begin, self.carried_s)
 
     def records(self, lease: Lease) -> Records:
         """What is kept of it."""

@@ -72,7 +72,7 @@ def test_nothing_is_written_unless_somebody_looks(tmp_path: Path) -> None:
     age(lock.with_name("r.watched"), live.WATCHED_S + 1)
     tell(journal, "r", lambda: state)
     assert live.seen(journal, "r") is None
-    FileClaim(journal, "r").end(is_kept=False)
+    FileClaim(journal, "r", FileSession(journal)).end(is_kept=False)
     assert [path.name for path in lock.parent.iterdir()] == ["r"]
 
 

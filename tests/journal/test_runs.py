@@ -13,7 +13,9 @@ from orchestrator.errors import CarriedError
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import runs
 from orchestrator.journal.journal import Journal
+from orchestrator.journal.kept_run import KeptRun
 from orchestrator.journal.location import Location, store_of
+from orchestrator.journal.taking_up import TakenUp
 from tests.journals import ask
 from tests.real_servers import faulty, plan
 
@@ -288,14 +290,15 @@ async def test_a_run_that_is_queued_begins_when_somebody_resumes_it(journal: Loc
 async def test_a_run_that_ends_while_it_is_taken_up_stays_ended(
     journal: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ends = "update run set status='success'"
+    claim, ends = TakenUp.claim, "update run set status='success'"
 
-    def end(*_: object) -> None:
+    def end(taken: TakenUp, *given: Any, **more: Any) -> float:
         store_of(journal).session().call(lambda db: db.execute(ends))
+        return claim(taken, *given, **more)
 
     async with Orchestrator({}, journal=journal) as orchestrator:
         run_id = await orchestrator.queue(FLOW)
-        monkeypatch.setattr("orchestrator.journal.journal.check_complete", end)
+        monkeypatch.setattr(TakenUp, "claim", end)
         with pytest.raises(CarriedError, match="or has ended it"):
             async with orchestrator.resume(run_id):
                 pass
@@ -305,21 +308,24 @@ async def test_a_run_that_ends_while_it_is_taken_up_stays_ended(
 async def test_of_two_that_begin_a_queued_run_one_does(
     journal: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused: list[CarriedError] = []
+    claim, began = TakenUp.claim, list[KeptRun]()
 
-    def begin_too(*_: object) -> None:
-        try:
-            second._resume(run_id, "ask", Hiding(), False)
-        except CarriedError as error:
-            refused.append(error)
+    def begin_first(taken: TakenUp, *given: Any, **more: Any) -> float:
+        monkeypatch.undo()
+        began.append(second._resume(run_id, "ask", Hiding(), False)[1])
+        return claim(taken, *given, **more)
 
     async with (
         Orchestrator({}, journal=journal) as orchestrator,
         Journal(journal) as second,
     ):
         run_id = await orchestrator.queue({"tasks": [{"id": "a", "value": 1}]})
-        monkeypatch.setattr("orchestrator.journal.journal.check_complete", begin_too)
+        monkeypatch.setattr(TakenUp, "claim", begin_first)
+        for _ in range(2):  # as the other one takes it, and after that
+            with pytest.raises(CarriedError, match="carried by another process"):
+                async with orchestrator.resume(run_id):
+                    raise AssertionError("the other one carries it")
+        await began[0].free()
         async with orchestrator.resume(run_id) as run:
-            assert len(refused) == 1
             assert (await run.execute()).status == "success"
     assert [each.status for each in runs(journal)] == ["success"]
