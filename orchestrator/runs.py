@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 from anyio import to_thread
 
@@ -27,9 +27,6 @@ from orchestrator.preflight import WorkflowSource
 from orchestrator.run_request import Inputs, RunOptions
 from orchestrator.workflow.header import without_tasks
 from orchestrator.workflow.model import Workflow
-
-if TYPE_CHECKING:
-    pass
 
 
 class Runs(Carrying):

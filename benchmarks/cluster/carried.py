@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 
+import anyio
 import psycopg
 from anyio.from_thread import start_blocking_portal
 
@@ -48,7 +49,15 @@ def main(url: str) -> None:
         database = stack.enter_context(psycopg.connect(url, autocommit=True))
 
         async def submit(runs: int) -> list[str]:
-            return [await engine.queue(loaded) for _ in range(runs)]
+            ids = list[str]()
+
+            async def one() -> None:
+                ids.append(await engine.queue(loaded))
+
+            async with anyio.create_task_group() as group:
+                for _ in range(runs):
+                    group.start_soon(one)
+            return ids
 
         def do(runs: int) -> None:
             ids = portal.call(submit, runs)
