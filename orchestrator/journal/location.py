@@ -19,6 +19,8 @@ _PARAMETERS = re.compile(
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 # All that may be a password, whatever it has in it: a URL may be wrong.
 _PASSWORD = re.compile(r"(?<=://)([^:@/?]*):(.*)@", re.DOTALL)
+# A URL without a host: what should be a port is none.
+_NO_HOST = re.compile(r"(?<=://)([^:@/?,\[]+):(?!\d*(?:[/?,]|$))[^@]*$", re.DOTALL)
 _PARAMETER = re.compile(r"([?&][^=&]*(?:pass|secret|scram)[^=&]*=)[^&]*", re.IGNORECASE)
 
 # A connection that says nothing for so long is lost; what the URL says counts.
@@ -54,7 +56,8 @@ Location = Path | Address
 
 def without_password(url: str) -> str:
     """A URL as it may be shown."""
-    return _PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
+    hidden = _NO_HOST.sub(r"\1:***", _PASSWORD.sub(r"\1:***@", url))
+    return _PARAMETER.sub(r"\1***", hidden)
 
 
 def location_of(given: str | Location) -> Location:

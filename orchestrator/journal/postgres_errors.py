@@ -25,7 +25,10 @@ _REASONS = (
     ),
     ("permission denied for database", "{said}; grant the user the right to create in it"),
     ("permission denied|must be owner", "{said}; {owner}"),
-    ("read-only transaction|session is read-only|not in hot standby", "{said}; {primary}"),
+    (
+        "read-only transaction|session is read-only|not in hot standby|during recovery",
+        "{said}; {primary}",
+    ),
     ("timeout expired", "no server has answered in time; {start}"),
     ("the database system is", "{said}; {restart}"),
     ("Connection refused|No such file|server running", "no server answers; {start}"),

@@ -499,6 +499,11 @@ def test_psycopg_says_nothing_of_errors_that_are_told(
         ("postgresql://u:a@b/c:d@h/x", "postgresql://u:***@h/x"),
         ("postgres://h/x?user=u&password=p&sslmode=require", "postgres://h/x?user=u&password=***&sslmode=require"),
         ("postgresql:///x", "postgresql:///x"),
+        ("postgresql://u:hu/sh", "postgresql://u:***"),
+        ("postgresql://u:12x/sh?a=b", "postgresql://u:***"),
+        ("postgresql://h:5432/x", "postgresql://h:5432/x"),
+        ("postgresql://h:1,g:2/x?a=b", "postgresql://h:1,g:2/x?a=b"),
+        ("postgresql://[::1]:5432/x", "postgresql://[::1]:5432/x"),
     ],
 )  # fmt: skip
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
