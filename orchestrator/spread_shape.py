@@ -62,7 +62,7 @@ def shape_of(items: int, size: int, calls: int, at_once: int, places: int) -> Sh
     shapes = (
         (Shape(items, of, most, at_once // most, calls // most), _took(items, of, most, share))
         for most in range(1, min(bound, places) + 1)
-        for share in (min(bound // most, size), bound // most)
+        for share in (min(bound // most, each) for each in (size, -(-items // most)))
         for of in _sizes(items, size, most, share)
     )
     shape, _ = min(shapes, key=cost)

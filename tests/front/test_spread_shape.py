@@ -42,14 +42,17 @@ def test_parts_share_the_limits(
 @example(3000, 500, 10, 0, 8)
 @example(1611, 500, 400, 0, 1)  # parts as large as each other take 1.6 times as long
 @example(501, 500, 1000, 0, 2)
+@example(1042, 500, 2809, 0, 2)  # more than two parts of 500, but two of 521
+@example(502, 500, 600, 0, 1)
+@example(577, 500, 577, 0, 12)
 def test_a_map_that_is_spread_takes_no_longer_than_one_that_is_not(
     items: int, size: int, calls: int, at_once: int, places: int
 ) -> None:
     shape = shape_of(items, size, calls, at_once, places)
     bound = min((limit for limit in (calls, at_once) if limit), default=0)
     if shape is None:
-        assert bound >= items > size
-        assert places == 1
+        assert bound >= items > size  # all at once in one process, and in no two or more parts
+        assert all(most * (bound // most) < items for most in range(2, places + 1))
         return
     assert shape.parts > 1
     assert (shape.parts - 1) * shape.size < items <= shape.parts * shape.size
