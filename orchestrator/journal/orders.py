@@ -70,12 +70,12 @@ class Order:
     def to_dict(self) -> dict[str, Any]:
         """What it asks, where it asks anything, as a JSON object."""
         asked = {name: getattr(self, name) for name in self.__slots__}
-        return {name: value for name, value in asked.items() if value not in (None, 0, ())}
+        return {name: value for name, value in asked.items() if value}
 
     @property
     def is_plain(self) -> bool:
         """Whether it asks for nothing of a person."""
-        return replace(self, servers=()) == Order()
+        return not replace(self, servers=()).to_dict()
 
     def check(self) -> None:
         """Refuse what no queue can do. Raises `JournalError`."""

@@ -124,4 +124,5 @@ async def test_what_no_queue_can_do_is_refused(tmp_path: Path) -> None:
         for field, value, why in wrong:
             with pytest.raises(JournalError, match=why):
                 await engine.queue(flow(), {"city": 1}, Order(**{field: value}))
-        assert await engine.queue(flow(), {"city": 1}, Order())
+        plain: dict[str, Any] = {"labels": []}
+        assert await engine.queue(flow(), {"city": 1}, Order(**plain))
