@@ -17,7 +17,8 @@ _REASONS = (
     ("no password supplied", "it asks for a password; {password}"),
     ('database ".*" does not exist', "{said}; create it (createdb NAME), or name another one"),
     ("too many clients|remaining connection slots", "{said}; raise its max_connections"),
-    ("too many connections", "{said}; raise its limit (alter role NAME connection limit -1)"),
+    ("too many connections for role", "{said}; raise that (alter role NAME connection limit N)"),
+    ("too many connections for", "{said}; raise that (alter database NAME connection limit N)"),
     (
         "CONNECT privilege",
         "the user may not connect to it; have its owner grant that (grant connect on database NAME "
