@@ -25,8 +25,8 @@ _MOST = 1000  # are counted
 _ROW = """select workflow, priority, due - now_s(), max_runs, labels, servers,
 queue is null from queued where run=?"""
 _BEFORE = """select count(*) from (select from queued as q join run as r on r.id=q.run
-where not q.begun and r.status='queued' and (q.priority > ? or q.priority = ? and q.run < ?)
-limit ?::integer) as before"""
+where not q.begun and r.status='queued' and q.due <= now_s()
+and (q.priority > ? or q.priority = ? and q.run < ?) limit ?::integer) as before"""
 _UNDER_WAY = """select count(*) from queued as q join run as r on r.id=q.run where q.workflow=?
 and (r.status='running' or r.status='queued' and q.queue is not null)"""
 _MAX_REASON = 500  # characters

@@ -38,8 +38,8 @@ async def test_each_reason_is_told(database: Address, capsys: pytest.CaptureFixt
         Journal(database) as journal,
         Orchestrator({"s": "http://127.0.0.1:9/"}, journal=journal) as engine,
     ):
-        plain = await engine.queue(FLOW)
         late = await engine.queue(FLOW, None, Order(due=4e9))
+        plain = await engine.queue(FLOW)
         gpu = await engine.queue(CALLS, None, Order(labels=("gpu",), priority=1))
         few = await engine.queue(FLOW, None, Order(max_runs=1))
         assert reason(late).startswith("it is due at 2096-10-02 ")
