@@ -259,7 +259,9 @@ class Journal:
         """
         await self.open_writer().flush()  # this process may have let go of the run just now
         how = unknown, hiding or Hiding(), to_end, most_lost
-        return await to_thread.run_sync(self._resume, run, *how)
+        with CancelScope(shield=True):  # what was taken up is left by who asked for it
+            record, kept = await to_thread.run_sync(self._resume, run, *how)
+        return record, kept
 
     def _resume(
         self, run: str, unknown: Unknown, hiding: Hiding, to_end: bool, most_lost: int | None = None
@@ -270,8 +272,8 @@ class Journal:
             run = found.run
             kept = KeptRun(writer, run, found.row.epoch + 1)
             kept.was, kept.unknown = found.row.status, unknown
-            self._carried[run] = kept
             alive_s = found.claim(kept, to_end=to_end)
+            self._carried[run] = kept  # not before: this process may carry it already
             kept.losses = Losses(kept.claim.losses, most_lost)
             try:
                 records = Records({}) if kept.losses.is_bare else found.records(kept.lease)

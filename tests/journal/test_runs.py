@@ -329,3 +329,18 @@ async def test_of_two_that_begin_a_queued_run_one_does(
         async with orchestrator.resume(run_id) as run:
             assert (await run.execute()).status == "success"
     assert [each.status for each in runs(journal)] == ["success"]
+
+
+async def test_a_run_stays_with_who_began_it_when_the_same_process_tries_again(
+    journal: Location,
+) -> None:
+    own = Journal(journal)
+    async with Orchestrator({}, journal=own) as orchestrator:
+        run_id = await orchestrator.queue({"tasks": [{"id": "a", "value": 1}]})
+        async with orchestrator.resume(run_id) as run:
+            first = own.carried(run_id)
+            with pytest.raises(CarriedError) as caught:
+                await own.resume(run_id, "ask")
+            assert own.carried(run_id) is first is not None
+            assert caught.tb is not None  # it keeps what was made for the second attempt
+            assert (await run.execute()).status == "success"
