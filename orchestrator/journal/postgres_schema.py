@@ -176,8 +176,10 @@ def migrate(address: Address, raw: psycopg.Connection[tuple[Any, ...]]) -> None:
         raise JournalError(f"the journal {address} cannot be used: {why}")
     with raw.transaction():
         raw.execute(f"select pg_advisory_xact_lock({_LOCK})".encode())
-        # Who may not create one can use one that an administrator has made.
-        if raw.execute(f"select to_regnamespace('{SCHEMA}')".encode()).fetchone() == (None,):
+        # Who may not create one can use one that an administrator has made. The table knows what
+        # another process has created since this one waits; to_regnamespace has it from before.
+        there = f"select from pg_namespace where nspname='{SCHEMA}'"
+        if raw.execute(there.encode()).fetchone() is None:
             raw.execute(f"create schema {SCHEMA}".encode())
         raw.execute(_AS_OWNER.encode())  # all who may use the schema can use what is made
         for version in range(version_of(address, raw) + 1, VERSION + 1):

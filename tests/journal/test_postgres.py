@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import ToolAnnotations
 
 from orchestrator import JournalError, Orchestrator, RunState
-from orchestrator.journal import glance, live
+from orchestrator.journal import glance, live, postgres_schema
 from orchestrator.journal.database import SqliteSql
 from orchestrator.journal.history import reading, runs
 from orchestrator.journal.journal import Journal
@@ -25,7 +26,7 @@ from orchestrator.journal.kept_run import KeptRun, RunRecord, ask_to_end
 from orchestrator.journal.location import Address, location_of, store_of
 from orchestrator.journal.postgres import PostgresSql, connect
 from orchestrator.journal.postgres_errors import unusable
-from orchestrator.journal.postgres_schema import VERSION
+from orchestrator.journal.postgres_schema import VERSION, version_of
 from orchestrator.journal.postgres_session import PostgresSession, opened
 from orchestrator.journal.postgres_store import PostgresStore
 from orchestrator.journal.store import Database
@@ -569,6 +570,28 @@ def test_a_schema_of_another_program_is_not_taken(bare: Address) -> None:
         db.execute(b"create view orchestrator.run as select 1")
         db.execute(b"create table orchestrator.record(id integer)")
         is_refused("its schema orchestrator is another program's: name another database")
+
+
+def test_processes_make_the_tables_of_a_new_database_one_after_the_other(bare: Address) -> None:
+    waits = f"select 1 from pg_locks where not granted and objid={postgres_schema._LOCK}".encode()
+    made = list[int]()
+
+    def make() -> None:
+        with closing(opened(bare)) as db:
+            made.append(version_of(bare, db.raw))
+
+    others = [threading.Thread(target=make) for _ in range(3)]
+    with closing(connect(bare)) as raw, closing(connect(bare)) as looking:
+        with raw.transaction():
+            raw.execute(f"select pg_advisory_xact_lock({postgres_schema._LOCK})".encode())
+            for other in others:
+                other.start()
+            while looking.execute(waits).rowcount < len(others):
+                time.sleep(0.01)
+            postgres_schema.migrate(bare, raw)
+        for other in others:
+            other.join()
+    assert made == [VERSION] * len(others)
 
 
 def test_what_one_user_makes_belongs_to_the_owner_of_the_schema(bare: Address) -> None:
