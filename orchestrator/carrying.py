@@ -21,6 +21,7 @@ from orchestrator.durable import (
     share,
     unless_refused,
 )
+from orchestrator.engine.drain import Drain
 from orchestrator.engine.events import Observers
 from orchestrator.engine.question import AnswerCallback
 from orchestrator.engine.recorder import Recorder
@@ -112,10 +113,10 @@ class Carrying(Inspector):
                 run.end(Stop.lost(kept.losses.owners), at_once=kept.losses.is_bare)
             yield run
 
-    async def _carry_part(self, kept: KeptRun, run_id: str) -> None:
+    async def _carry_part(self, kept: KeptRun, drain: Drain | None, run_id: str) -> None:
         """Carry a part of a run that this process carries, too; who leaves that leaves both."""
-        most_lost = kept.losses.most
-        async with self._resumed(run_id, kept.unknown, {}, most_lost=most_lost) as run:
+        options, most_lost = RunOptions(drain=drain), kept.losses.most
+        async with self._resumed(run_id, kept.unknown, options, most_lost=most_lost) as run:
             kept.here = self._kept_in().carried(run_id)
             try:
                 await run.execute()
@@ -128,7 +129,7 @@ class Carrying(Inspector):
     ) -> AsyncIterator[Run]:
         settle_memo(request.workflow, kept, self._pool)
         if kept is not None and request.needs is None:
-            carry = partial(self._carry_part, kept)
+            carry = partial(self._carry_part, kept, request.settings.drain)
             request = spread(request, kept, self._pool, carry)
         async with AsyncExitStack() as stack:
             if kept is not None:

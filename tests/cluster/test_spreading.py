@@ -24,6 +24,7 @@ from orchestrator import (
     spreading,
 )
 from orchestrator.cli import main
+from orchestrator.engine.drain import Drain
 from orchestrator.engine.outcome import Skipped
 from orchestrator.engine.question import Reply
 from orchestrator.journal.answers import answer
@@ -730,6 +731,45 @@ async def test_who_leaves_a_run_leaves_the_part_that_it_carries(
         found = await again.execute()
     assert found.status == "success"
     assert sorted(tools.called) == sorted([*range(10), *range(5)])  # those in flight once more
+
+
+async def test_who_leaves_a_run_lets_the_calls_end_of_the_part_that_it_carries(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spread_task, "PATIENCE_S", 0.0)
+    tools, journal, drain, closed = Tools(), Journal(database), Drain(), anyio.Event()
+    tools.go_on = anyio.Event()
+
+    async def close() -> None:
+        await drain.close()
+        closed.set()
+
+    async with Orchestrator({"s": tools.mcp}, journal=journal) as engine:
+        claim = await journal.announce("worker busy", {"at_once": 2})
+        run_id = await engine.queue(flow(each(), SUM))
+        async with (
+            engine.resume(run_id, drain=drain) as carried,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(carried.execute)
+            await until(lambda: tools.in_flight == 5)
+            group.start_soon(close)
+            await until(lambda: drain._is_closed)
+            assert not closed.is_set()
+            tools.go_on.set()
+            with anyio.fail_after(60):
+                await closed.wait()
+            await left(journal, run_id)
+            group.cancel_scope.cancel()
+        claim.end(is_kept=True)
+    async with (
+        workers(database, tools),
+        Orchestrator({"s": tools.mcp}, journal=database) as engine,
+        engine.resume(run_id) as again,
+    ):
+        found = await again.execute()
+    assert (found.status, found.output) == ("success", {"sum": 90})
+    assert sorted(tools.called) == TEN  # each once
 
 
 async def test_a_part_that_has_paused_goes_on_when_its_run_is_answered(database: Address) -> None:
