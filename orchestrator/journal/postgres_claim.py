@@ -27,6 +27,7 @@ values(?, ?::bigint, ?, now_s() - ?::double precision, now_s()) on conflict(run)
 set process=excluded.process, owner=excluded.owner, began=excluded.began, beat=excluded.beat,
 asked=false, live=null"""
 _TAKE = f"""{_CLAIM} where not is_alive(carrier.process, carrier.beat, {SILENT_S})
+or carrier.process = ?::bigint
 or not exists(select from run where id=carrier.run and status in ('running', 'queued'))"""
 _SILENT = f"""select from carrier
 where run=? and beat <= now_s() - {SILENT_S} and process <> ?::bigint"""
@@ -79,6 +80,9 @@ class PostgresClaim:
     def take(self, then: Callable[[Database], object], elapsed_s: float | None = None) -> float:
         """See `Claim`."""
         run = self._lease.run
+        # This process may have a row that it knows nothing of: of a commit whose answer was lost.
+        is_held = self._session.carried.setdefault(run, self) is not self
+        unknown = 0 if is_held else self._session.process
 
         def take(db: Database) -> None:
             nonlocal elapsed_s
@@ -86,7 +90,7 @@ class PostgresClaim:
             carried_s, lost, has_lost = before or (0.0, None, False)
             if elapsed_s is None:
                 elapsed_s = max(0.0, carried_s)
-            values = run, self._session.process, _owner(), elapsed_s
+            values = run, self._session.process, _owner(), elapsed_s, unknown
             if db.execute(_TAKE, values).rowcount == 0:
                 (owner,) = db.execute("select owner from carrier where run=?", (run,)).fetchone()
                 raise CarriedError(f"run {run} is carried by another process: {owner}")
@@ -96,11 +100,15 @@ class PostgresClaim:
                 self.losses = losses.since_settled(db, run)
             then(db)
 
-        with closing(store_of(self._writer.location).open_to_read()) as db:
-            own = self._session.process
-            if db.execute(_SILENT, (run, own)).rowcount:
-                db.execute(_END_SILENT, (own,))
-        self._session.call(take, run)
+        try:
+            with closing(store_of(self._writer.location).open_to_read()) as db:
+                own = self._session.process
+                if db.execute(_SILENT, (run, own)).rowcount:
+                    db.execute(_END_SILENT, (own,))
+            self._session.call(take, run)
+        except BaseException:
+            self._drop()
+            raise
         self.has_row = True
         self._hold()
         assert elapsed_s is not None
@@ -119,6 +127,7 @@ class PostgresClaim:
     def lose(self) -> None:
         """See `Carried`."""
         self._lease.lose()
+        self._drop()
 
     def free(self) -> None:
         """See `Claim`."""
@@ -136,10 +145,14 @@ class PostgresClaim:
 
     def _let_go(self, statement: str) -> None:
         if self._is_held:
-            self._is_held = False
-            self._session.carried.pop(self._lease.run, None)
+            self._drop()
             run, session = self._lease.run, self._session
             self._writer.put(self._lease, statement, lambda: (run, session.process))
+
+    def _drop(self) -> None:
+        self._is_held = False
+        if self._session.carried.get(self._lease.run) is self:
+            del self._session.carried[self._lease.run]
 
 
 def _owner() -> str:

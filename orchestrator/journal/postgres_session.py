@@ -161,12 +161,14 @@ class PostgresSession:
 
     def _beat(self) -> None:
         db, began = self._connected(), time.monotonic()
+        # Not those that are taken while this is asked, which the answer may not have.
+        known = {run: carried for run, carried in list(self.carried.items()) if carried.has_row}
         rows = db.execute(_BEAT, (self.process, WATCHED_S))
         found = {run: wants for run, *wants in rows.fetchall()}
         for run, carried in list(self.carried.items()):
             if run in found:
                 carried.is_asked_to_end, carried.is_watched = found[run]
-            elif carried.has_row:
+            elif known.get(run) is carried:
                 carried.lose()
         self._beaten = began  # only now, since what is lost must not go on
 

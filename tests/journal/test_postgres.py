@@ -18,13 +18,16 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import ToolAnnotations
 
 from orchestrator import JournalError, Orchestrator, RunState
+from orchestrator.errors import CarriedError
 from orchestrator.journal import glance, live, postgres_schema
 from orchestrator.journal.database import SqliteSql
+from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import reading, runs
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import KeptRun, RunRecord, ask_to_end
 from orchestrator.journal.location import Address, location_of, store_of
 from orchestrator.journal.postgres import PostgresSql, connect
+from orchestrator.journal.postgres_claim import PostgresClaim
 from orchestrator.journal.postgres_errors import unusable
 from orchestrator.journal.postgres_schema import VERSION, version_of
 from orchestrator.journal.postgres_session import PostgresSession, opened
@@ -262,6 +265,47 @@ async def test_a_process_that_was_frozen_before_its_first_beat_learns_that_it_is
         await kept._writer.flush()
         assert "another process carries run r now" in str(kept.lease.error)
         assert not kept.holds(1.0)
+
+
+async def test_a_run_that_is_taken_while_its_process_beats_stays_with_it(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Journal(database) as journal:
+        await (await begun(journal)).free()
+        session = journal.open_writer().session
+        assert isinstance(session, PostgresSession)
+        db, taken = session._connected(), list[KeptRun]()
+
+        class Late:
+            """The answer to a beat, which comes once a run was taken that is not in it."""
+
+            def execute(self, *given: Any) -> Any:
+                rows = db.execute(*given)
+                taken.append(journal._resume("r", "ask", Hiding(), False)[1])
+                return rows
+
+        with monkeypatch.context() as patched:
+            patched.setattr(session, "_connected", Late)
+            session._beat()
+        assert taken[0].lease.error is None
+        with pytest.raises(CarriedError, match="carried by another process"):
+            await journal.resume("r", "ask")
+        session._beat()
+        assert taken[0].lease.error is None
+
+
+async def test_a_process_goes_on_with_a_run_that_it_does_not_know_to_have(
+    database: Address,
+) -> None:
+    async with Journal(database) as journal:
+        kept = await begun(journal)
+        assert isinstance(kept.claim, PostgresClaim)
+        kept.claim.lose()
+        _, again = await journal.resume("r", "ask")
+        await kept.free()
+        assert live.beats(database, "r")
+        await again.free()
+        assert not live.beats(database, "r")
 
 
 async def test_a_process_that_stood_still_after_a_commit_waits_until_it_knows_whose_its_run_is(
