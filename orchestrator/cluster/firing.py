@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 from orchestrator.cluster.guard import Guard
@@ -30,17 +31,23 @@ def fire(db: Database, guard: Guard) -> None:
     A schedule that this worker cannot submit is left to others: its machine may not know its zone.
     """
     for (name,) in db.execute(_DUE).fetchall():
-        guard.tried(
-            db, f"this worker cannot submit schedule {quoted(name)}", _fire_one, db, guard, name
-        )
+        what = f"this worker cannot submit schedule {quoted(name)}"
+        guard.attempt(db, what, _fire_one, db, guard.tell, name)
 
 
-def _fire_one(db: Database, guard: Guard, name: str) -> None:
+def _fire_one(db: Database, tell: Callable[[str], None], name: str) -> None:
+    row = db.execute(_STILL_DUE, (name,)).fetchone()
+    if row is None:
+        return
+    planned = schedules.of_row(row)
+    cron, said = Cron(planned.cron, planned.zone), ""  # which may take long, so not while alone
     with alone(db):
         if (row := db.execute(_STILL_DUE, (name,)).fetchone()) is not None:
             schedule = schedules.of_row(row)
-            if said := _fire(db, schedule, Cron(schedule.cron, schedule.zone)):
-                guard.tell(said)
+            if (schedule.cron, schedule.zone) == (cron.text, cron.zone):  # else the next look
+                said = _fire(db, schedule, cron)
+    if said:
+        tell(said)
 
 
 def _fire(db: Database, schedule: Schedule, cron: Cron) -> str:

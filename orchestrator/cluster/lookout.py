@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
 
+from orchestrator.cluster import memory, release
 from orchestrator.cluster import offers as offering
-from orchestrator.cluster import release
 from orchestrator.cluster.dispatch import ASIDE, Dispatch
 from orchestrator.cluster.firing import fire
-from orchestrator.cluster.guard import Guard
-from orchestrator.cluster.needs import mend
+from orchestrator.cluster.guard import AGAIN_S, Guard
+from orchestrator.cluster.needs import repair
 from orchestrator.cluster.offers import Offer
 from orchestrator.cluster.outages import Outages
 from orchestrator.cluster.release import Released
@@ -36,6 +37,7 @@ TAKE_S = 1.0  # between two looks for runs that others could not carry
 # Of many workers each asks less often whether it is its turn: so many do for each turn.
 ASKED = 4
 MOST_S = 2.0
+_NONE = "no run can be handed out"
 _LATE = "select 1 from queued where run=? and due <= now_s()"
 # Of those that wait for an answer, the ones that have any, or need none any more; a part asks as
 # its run.
@@ -76,8 +78,8 @@ class Lookout:
         self._location, self._dispatch, self._outages = location, dispatch, outages
         self._may_take, self._tell, self._carries = may_take, tell, carries
         self._takes_at, self._asks_at = 0.0, time.monotonic() + LOST_S
-        self._not_carried, self._has_looked = set[str](), False
-        self._guard, self._note = Guard(tell), note
+        self._not_carried, self._takes_in_at = set[str](), 0.0
+        self._guard, self._note, self._turn = Guard(tell), note, Turn.NOTHING
         self.workers = 1
         self._lock = threading.Lock()
 
@@ -90,14 +92,15 @@ class Lookout:
         """Look once, which may take a while; do nothing as long as the look before goes on."""
         if not self._lock.acquire(blocking=False):
             return
+        self._turn = Turn.NOTHING
         try:
             self._look()
         except MemoryError:
-            raise
+            memory.end()
         except Exception as error:  # the next look may not fail
-            self._guard.failed(error)
+            self._guard.failed(error, self._turn)
         else:
-            self._guard.worked()
+            self._guard.succeeded(self._turn)
         finally:
             self._lock.release()
 
@@ -106,11 +109,12 @@ class Lookout:
         with history.reading(self._location) as db:
             if self._outages.is_over:
                 self._outages.renew(db)
-            if not self._has_looked:  # nothing loses them while a worker is there
-                self._take_in(db)
-                self._has_looked = True
-            if found := turn(db, TURN_S, CHECK_S, SWEEP_S):
-                self._look_for_all(db, found)
+            if time.monotonic() >= self._takes_in_at:  # once: no queue is lost under a worker
+                is_done = self._take_in(db)
+                self._takes_in_at = math.inf if is_done else time.monotonic() + AGAIN_S
+            self._turn = turn(db, TURN_S, CHECK_S, SWEEP_S)
+            if self._turn:
+                self._look_for_all(db, self._turn)
             if time.monotonic() >= self._takes_at:
                 self._take(db)
                 self._takes_at = time.monotonic() + TAKE_S
@@ -129,7 +133,6 @@ class Lookout:
             self._dispatch.put_again(run, release.queue_for(db, run, others) or ASIDE)
 
     def _look_for_all(self, db: Database, its: Turn) -> None:
-        tried = self._guard.tried
         fire(db, self._guard)
         ready, waits, is_check = self._ready(db), release.waits(db), its >= Turn.CHECK
         if not (ready or waits or is_check):
@@ -139,7 +142,8 @@ class Lookout:
         queues = list(dict.fromkeys(offer.queue for offer in offers))
         released: list[Released] = []
         if waits:
-            tried(db, "runs cannot be handed out", self._hand_out, db, offers, released)
+            what, values = "runs cannot be handed out", (db, offers, released)
+            self._guard.attempt(db, what, self._hand_out, *values, is_urgent=True)
         for run in ready:
             self._put_again(db, run, offers)
         if is_check:
@@ -152,14 +156,19 @@ class Lookout:
             offering.forget_old(db)
             self._dispatch.sweep(db)
 
-    def _take_in(self, db: Database) -> None:
-        """Put aside what was in a queue of the journal that this one is a copy of."""
-        if found := self._dispatch.unknown(db):
-            self._dispatch.put([(run, ASIDE, priority) for run, priority in found])
-            several = "1 run was" if len(found) == 1 else f"{len(found):,} runs were"
+    def _take_in(self, db: Database) -> bool:
+        """Put aside what was in a queue of the journal that this one is a copy of.
+
+        Returns whether that is all aside.
+        """
+        found = [Released(run, ASIDE, priority) for run, priority in self._dispatch.unknown(db)]
+        put = self._put(db, found)
+        if put:
+            several = "1 run was" if len(put) == 1 else f"{len(put):,} runs were"
             self._tell(
                 f"{several} in a queue that is no more, as in a copied journal, and may go on"
             )
+        return len(put) == len(found)
 
     def _hand_out(self, db: Database, offers: Mapping[Offer, int], done: list[Released]) -> None:
         """Put runs into their queues; adds them to `done`."""
@@ -169,33 +178,39 @@ class Lookout:
             raise
         except JournalError:
             db.execute("rollback")
-            if not mend(db):
+            if not repair(db):
                 raise
             released = release.release(db, offers)
-        try:
-            self._dispatch.put(released)
-        except (LostError, MemoryError):
-            raise
-        except Exception:  # that of one of them, which the others do not wait for
-            released = [each for each in released if self._put(db, each)]
-        done += released
-        if released:
-            release.handed(db, [each.run for each in released])
+        put = self._put(db, released)
+        for each in {*released}.difference(put):
+            release.postpone(db, each.run)
+        done += put
+        if put:
+            release.handed(db, [each.run for each in put])
 
-    def _put(self, db: Database, one: Released) -> bool:
-        what = f"run {one.run} cannot be handed out"
-        if why := self._guard.tried(db, what, self._dispatch.put, [one]):
-            release.postpone(db, one.run)
-            self._note(db, one.run, f"it cannot be handed out: {why}")
-        return not why
+    def _put(self, db: Database, runs: list[Released]) -> list[Released]:
+        """Put runs into their queues, each by itself if not all together; those that are put."""
+        guard, put = self._guard, self._dispatch.put
+        if not runs or not guard.failure(db, put, runs):
+            guard.succeeded_at(_NONE)
+            return runs
+        reasons = {each.run: why for each in runs if (why := guard.failure(db, put, [each]))}
+        # What keeps several of several from their queues, all alike, is no fault of each.
+        is_shared = len(reasons) == len(runs) > 1 and len({*reasons.values()}) == 1
+        for run, why in reasons.items():
+            what = _NONE if is_shared else f"run {run} cannot be handed out"
+            guard.once(what, f"{what}: {why}")
+            self._note(db, run, f"it cannot be handed out: {why}")
+        return [each for each in runs if each.run not in reasons]
 
     def _give_back_lost(self, db: Database) -> None:
         """Put again what this worker was handed and has not begun since: no thread could."""
         handed = self._dispatch.handed(db, self._outages.worker)
         found = {run for run in handed if not self._carries(run)}
         for run in found & self._not_carried:
-            self._tell(f"run {run} did not begin here, and is given to other workers")
-            self._guard.tried(db, f"run {run} cannot be given back", self.give_back, run)
+            what = f"run {run} cannot be given back"
+            if not self._guard.attempt(db, what, self.give_back, run):
+                self._tell(f"run {run} did not begin here, and is given to other workers")
         self._not_carried = found - self._not_carried
 
     def _take_over(self, db: Database, offers: Mapping[Offer, int]) -> None:
@@ -212,7 +227,7 @@ class Lookout:
         if (queue := release.queue_for(db, run, offers)) is None:
             return False
         what = f"run {run} cannot be handed out again"
-        return not self._guard.tried(db, what, self._dispatch.put_again, run, queue)
+        return not self._guard.attempt(db, what, self._dispatch.put_again, run, queue)
 
     def _ready(self, db: Database) -> list[str]:
         """What waited for an answer, and has it or needs none any more."""
@@ -224,7 +239,7 @@ class Lookout:
 
         for run, status in self._aside(db).items():
             if status == PAUSED:
-                self._guard.tried(db, f"the questions of run {run} cannot be read", look, run)
+                self._guard.attempt(db, f"the questions of run {run} cannot be read", look, run)
         return found
 
     def _take(self, db: Database) -> None:

@@ -7,7 +7,7 @@ from orchestrator.journal.orders import names_of, read_names
 from orchestrator.journal.store import Database
 
 _WAIT = "select run, labels, servers from queued where queue is null and not begun"
-_MEND = "update queued set labels=?, servers=? where run=?"
+_REPAIR = "update queued set labels=?, servers=? where run=?"
 
 
 def needs_of(db: Database, run: str) -> tuple[list[str], list[str]]:
@@ -17,10 +17,10 @@ def needs_of(db: Database, run: str) -> tuple[list[str], list[str]]:
     return labels, servers
 
 
-def mend(db: Database) -> bool:
+def repair(db: Database) -> bool:
     """Have the runs that wait need what `names_of` finds; whether that changes any."""
     rows = db.execute(_WAIT).fetchall()
     wrong = [row for row in rows if None in map(read_names, row[1:])]
     for run, *texts in wrong:
-        db.execute(_MEND, (*(to_json(names_of(text)) for text in texts), run))
+        db.execute(_REPAIR, (*(to_json(names_of(text)) for text in texts), run))
     return bool(wrong)

@@ -25,6 +25,7 @@ from orchestrator.errors import CarriedError, JournalError, OrchestratorError, S
 from orchestrator.journal import history, losses
 from orchestrator.journal.history import PAUSED, RUNNING
 from orchestrator.journal.journal import Journal
+from orchestrator.journal.postgres import LostError
 from orchestrator.journal.recorder import Unknown
 from orchestrator.journal.workers import WORKER
 
@@ -177,13 +178,14 @@ class Worker:
         raise HandedOver
 
     def _give_back(self, run: str, how: Left) -> None:
+        """Leave a run to others. If that fails for the run itself, the lookout tries it again."""
         while self._journal.error is None:
             try:
                 if how is Left.ASIDE:
                     self._dispatch.put_again(run, ASIDE)
                 else:
                     self._lookout.give_back(run)
-            except JournalError:  # a connection was lost; the journal says whether for good
+            except LostError:  # the journal says whether for good
                 time.sleep(LOOK_S)
             else:
                 return

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from orchestrator import JournalError, Orchestrator, Order
+from orchestrator.cluster import firing
+from orchestrator.cluster import guard as guarding
 from orchestrator.cluster.firing import fire
 from orchestrator.cluster.guard import Guard
+from orchestrator.cluster.release import _LOCK as LOCK
 from orchestrator.journal import schedules
+from orchestrator.journal.cron import Cron
 from orchestrator.journal.history import reading, runs
 from orchestrator.journal.location import Address, store_of
 from orchestrator.journal.schedules import Schedule
@@ -41,10 +46,10 @@ async def make(database: Address) -> Any:
     return make
 
 
-def fired(database: Address, known: set[str] | None = None) -> list[str]:
+def fired(database: Address) -> list[str]:
     told: list[str] = []
     with reading(database) as db:
-        fire(db, Guard(told.append, known))
+        fire(db, Guard(told.append))
     return told
 
 
@@ -100,13 +105,53 @@ async def test_a_schedule_that_this_machine_cannot_read_is_told_once_and_left_to
         when = Schedule("other", "w", "@hourly", "UTC", False, Order())
         await engine.schedule(when, {"name": "w", "tasks": [{"id": "a", "value": 1}]})
     ask(database, "update schedule set zone='Mars/Base', next=1 where name='other'")
-    known = set[str]()
-    (said,) = fired(database, known)
-    assert said.startswith('this worker cannot submit schedule "other": unknown time zone "Mars/')
-    assert len(runs(database)) == 1  # that of the other schedule
-    assert fired(database, known) == []
+    said, plans, minutes = list[str](), list[str](), [0.0]
+    guard, clock = Guard(said.append), SimpleNamespace(monotonic=lambda: minutes[0] * 60)
+    monkeypatch.setattr(guarding, "time", clock)
+
+    def planned(text: str, zone: str) -> Cron:
+        plans.append(zone)
+        return Cron(text, zone)
+
+    monkeypatch.setattr(firing, "Cron", planned)
+    with reading(database) as db:
+        fire(db, guard)
+        assert said[0].startswith('this worker cannot submit schedule "other": unknown time zone "')
+        assert len(runs(database)) == 1  # that of the other schedule
+        fire(db, guard)
+        assert plans == ["Mars/Base", "UTC"]  # not each time that it looks
+        minutes[0] = 1.0
+        fire(db, guard)
+        assert (plans[2:], len(said)) == (["Mars/Base"], 1)
     ((next_s,),) = ask(database, "select next from schedule where name='other'")
     assert next_s == 1
+
+
+async def test_what_takes_long_or_may_block_is_not_done_while_no_other_releases_runs(
+    database: Address, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seen(what: str) -> None:
+        with reading(database) as db:
+            ((is_free,),) = db.execute("select pg_try_advisory_lock(?::bigint)", (LOCK,)).fetchall()
+            db.execute("select pg_advisory_unlock_all()")
+        free.append((what, is_free))
+
+    def planned(text: str, zone: str) -> Cron:
+        seen("cron")
+        if len(free) == 1:  # meanwhile it is changed
+            ask(database, "update schedule set zone='Europe/Berlin'")
+        return Cron(text, zone)
+
+    free = list[tuple[str, bool]]()
+    monkeypatch.setattr(firing, "Cron", planned)
+    await make(ago_s=2 * HOUR)
+    with reading(database) as db:
+        fire(db, Guard(seen))
+        assert free == [("cron", True)]
+        fire(db, Guard(seen))
+    (_, cron, (said, is_free)) = free
+    assert (cron, is_free) == (("cron", True), True)
+    assert said.endswith(("+01:00", "+02:00"))
 
 
 async def test_a_schedule_that_is_not_there_cannot_be_removed(database: Address, make: Any) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import anyio
 import pytest
 
 from orchestrator import JournalError, Orchestrator
 from orchestrator.cli import main
 from orchestrator.cluster import guard as guarding
-from orchestrator.cluster import lookout
+from orchestrator.cluster import lookout, memory
 from orchestrator.cluster import worker as working
 from orchestrator.cluster.guard import Guard
 from orchestrator.cluster.lookout import Lookout
+from orchestrator.cluster.turns import Turn
 from orchestrator.cluster.waiting import why
 from orchestrator.journal.history import find, reading
 from orchestrator.journal.location import Address
@@ -250,31 +252,119 @@ def test_a_look_that_fails_is_told_if_that_goes_on_or_is_a_mistake(
     told = list[str]()
     guard = Guard(told.append)
     lost = JournalError("too many connections")
-    guard.failed(lost)
+    guard.failed(lost, Turn.NOTHING)
     assert told == []  # a connection may be lost for a moment
     monkeypatch.setattr(guarding, "FAILS_S", 0.0)
-    guard.failed(lost)
-    guard.failed(lost)
+    guard.failed(lost, Turn.NOTHING)
+    guard.failed(lost, Turn.LOOK)
     assert told == ["this worker cannot look for runs: too many connections"]
-    guard.worked()
-    guard.failed(KeyError("x"))
+    guard.succeeded(Turn.LOOK)
+    guard.failed(KeyError("x"), Turn.LOOK)
     assert told[1:] == ["this worker cannot look for runs: KeyError: 'x'"]
-    guard.worked()
-    guard.failed(lost)
+    guard.succeeded(Turn.LOOK)
+    guard.failed(lost, Turn.LOOK)
     assert len(told) == 3
 
 
-def test_what_ends_a_worker_without_memory_is_not_told(database: Address) -> None:
+@pytest.mark.parametrize("error", [JournalError("no right"), KeyError("x")])
+async def test_what_fails_only_in_some_turns_is_told_once_also_by_one_of_several_workers(
+    database: Address, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    class Unpaced(Picky):
+        def pace(self, *_: object) -> None:
+            self.failures = getattr(self, "failures", 0) + 1
+            raise error
+
+    monkeypatch.setattr(guarding, "FAILS_S", 0.02)
+    monkeypatch.setattr(lookout, "TURN_S", 0.0)  # most looks find nothing to do
+    queues = Unpaced(), Unpaced()
+    async with working_on(database, queue=queues[0]), working_on(database, queue=queues[1]):
+        for queue in queues:
+            await until(lambda queue=queue: queue.told and queue.failures > 4)
+            assert queue.forgets > queue.failures  # others succeed
+    said = [f"this worker cannot look for runs: {guarding.why_of(error)}"]
+    assert [queue.told for queue in queues] == [said, said]
+
+
+def test_what_fails_again_after_it_has_succeeded_is_told_again(database: Address) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no")
+
+    told = list[str]()
+    guard = Guard(told.append)
+    with reading(database) as db:
+        for do in (fail, fail, print, fail, fail):
+            guard.attempt(db, "it cannot be", do, is_urgent=True)
+        assert told == ["it cannot be: ValueError: no"] * 2
+        assert guard.attempt(db, "it cannot be", print) == "ValueError: no"  # not for a minute
+
+
+async def test_of_a_copied_journal_what_no_queue_takes_holds_up_no_other(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookout, "AGAIN_S", 0.01)
+    bad, good = [await submitted(database) for _ in range(2)]
+    ask(database, "update queued set queue='orchestrator_runs x', handed=true")
+    queue = Picky(bad)
+    queue.unknown_ = [(bad, 0), (good, 0)]
+    async with working_on(database, queue=queue):
+        await until(lambda: good in queue.aside_ + queue.put_again_ and queue.sweeps)
+        said = f"run {bad} cannot be handed out: ValueError: no number of mine"
+        assert said in queue.told
+        queue.unknown_ = [(bad, 0)]
+        queue.bad.clear()
+        await until(lambda: bad in queue.aside_ + queue.put_again_)  # a minute later
+
+
+async def test_what_keeps_all_runs_from_their_queues_is_told_in_one_line(
+    database: Address,
+) -> None:
+    some = [await submitted(database) for _ in range(3)]
+    queue = Picky(*some)
+    async with working_on(database, queue=queue):
+        await until(lambda: queue.told)
+        assert queue.told == ["no run can be handed out: ValueError: no number of mine"]
+        assert all("ValueError" in reason(database, run) for run in some)
+        queue.bad = {*some[:2]}
+        ask(database, "update queued set due=0")
+        await until(lambda: some[2] in queue.waiting)  # two that are alike hold up no third one
+        assert len(queue.told) == 3
+
+
+async def test_a_run_that_cannot_be_given_back_for_itself_keeps_no_place(
+    database: Address,
+) -> None:
+    run = await submitted(database)
+    ask(database, "update run set request='{' where id=?", run)
+    queue = Picky(run)
+    queue.error = JournalError("a number is out of range")
+    async with working_on(database, queue=queue) as (_, worker, _):
+        with anyio.fail_after(10):
+            assert await queue.hand_out(run) == ""
+        assert queue.aside_ == []
+        queue.handed_out = [(run, worker.name)]  # the lookout attempts it, and says why
+        said = f"run {run} cannot be given back: a number is out of range"
+        await until(lambda: said in queue.told)
+        assert not any("did not begin here" in text for text in queue.told)
+
+
+def test_a_worker_without_memory_ends_where_it_looks(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Full(List):
         def forget(self) -> None:
             raise MemoryError
 
+    def end() -> NoReturn:
+        raise SystemExit(1)
+
+    monkeypatch.setattr(memory, "end", end)
     given: Any = (database, Full(), None, bool, print)
-    with pytest.raises(MemoryError):
+    with pytest.raises(SystemExit):
         Lookout(*given).look()
 
     def none_left() -> None:
         raise MemoryError
 
     with pytest.raises(MemoryError), reading(database) as db:
-        Guard(print).tried(db, "nothing", none_left)
+        Guard(print).attempt(db, "nothing", none_left)

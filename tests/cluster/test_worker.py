@@ -30,6 +30,7 @@ from orchestrator.journal.history import reading, runs
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import ask_to_end
 from orchestrator.journal.location import Address
+from orchestrator.journal.postgres import LostError
 from orchestrator.journal.store import Database
 from tests.journals import ask
 from tests.postgres import Server
@@ -503,7 +504,7 @@ async def test_a_run_is_given_back_when_the_queue_can_be_asked_again(
             asked.append(run)
             assert queue == ASIDE
             if len(asked) == 1:
-                raise JournalError("the connection is lost")
+                raise LostError("the connection is lost")
 
         monkeypatch.setattr(queue, "put_again", put_again)
         assert await queue.hand_out(run) == ""
