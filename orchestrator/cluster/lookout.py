@@ -195,7 +195,7 @@ class Lookout:
             guard.succeeded_at(_NONE)
             return runs
         reasons = {each.run: why for each in runs if (why := guard.failure(db, put, [each]))}
-        # What keeps several of several from their queues, all alike, is no fault of each.
+        # If several fail, all alike, the cause is not in each of them: that is one line.
         is_shared = len(reasons) == len(runs) > 1 and len({*reasons.values()}) == 1
         for run, why in reasons.items():
             what = _NONE if is_shared else f"run {run} cannot be handed out"

@@ -13,7 +13,7 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn, Self
@@ -38,10 +38,13 @@ class Watchdog:
     One that is frozen as a whole does not count.
 
     Use it with `with`.
+
+    Args:
+        call_soon: Has the event loop call something, from another thread.
     """
 
-    def __init__(self) -> None:
-        self._ticks = 0
+    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        self._call_soon, self._ticks = call_soon, 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -52,8 +55,7 @@ class Watchdog:
     def __exit__(self, *_: object) -> None:
         self._over.set()
 
-    def tick(self) -> None:
-        """The event loop goes on."""
+    def _tick(self) -> None:  # by the event loop, which goes on
         self._ticks += 1
 
     def _watch(self) -> None:
@@ -63,6 +65,7 @@ class Watchdog:
             starting = {start: starting.get(start, 0) + 1 for start in _starting()}
             if still >= CHECKS or START_CHECKS in starting.values():
                 end(_STANDS)
+            self._call_soon(self._tick)
 
 
 def _starting() -> Iterator[int]:

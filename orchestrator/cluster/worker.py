@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from asyncio import get_running_loop
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, suppress
 
@@ -101,6 +102,10 @@ class Worker:
         Raises:
             JournalError: Nothing can be kept any more.
         """
+        with memory.watched(), memory.Watchdog(get_running_loop().call_soon_threadsafe):
+            await self._work(ready)
+
+    async def _work(self, ready: Callable[[], None]) -> None:
         claim = await self._journal.announce(f"{WORKER}{self.name}", self.offer.to_dict())
         token = current_token()
         carry = lambda run: self._in_thread(run, token)  # noqa: E731
@@ -108,9 +113,9 @@ class Worker:
             start = self._dispatch.start
             await to_thread.run_sync(start, self.name, carry, self.offer.queue, self._at_once)
             ready()
-            with memory.watched(), memory.Watchdog() as dog, anyio.CancelScope() as looking:
+            with anyio.CancelScope() as looking:
                 self._on_leave = looking.cancel
-                await self._look_around(dog.tick)
+                await self._look_around()
             if (error := self._journal.error) is not None:
                 raise error
             await self._drain()
@@ -123,10 +128,9 @@ class Worker:
                 await to_thread.run_sync(self._dispatch.stop, 0)
                 await to_thread.run_sync(self._dispatch.close)
 
-    async def _look_around(self, tick: Callable[[], None]) -> None:
+    async def _look_around(self) -> None:
         """Look for what is to do until nothing can be kept any more."""
         while self._journal.error is None and not self._leaves:
-            tick()
             # A look may hang where the journal is lost, and has ended then as far as we care.
             with anyio.move_on_after(LOOK_MOST_S):
                 await to_thread.run_sync(self._lookout.look, abandon_on_cancel=True)

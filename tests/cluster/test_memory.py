@@ -58,21 +58,24 @@ def test_what_else_an_event_loop_finds_is_told_as_before(caplog: pytest.LogCaptu
 class Checks:
     """Lets an event loop go on before each of the first checks."""
 
-    def __init__(self, dog: memory.Watchdog, goes_on: int) -> None:
-        self._dog, self._goes_on, self.made, self.is_over = dog, goes_on, 0, False
+    def __init__(self, goes_on: int) -> None:
+        self._goes_on, self.made, self.is_over = goes_on, 0, False
+
+    def call_soon(self, do: Callable[[], None]) -> None:
+        if self.made < self._goes_on:
+            do()
 
     def wait(self, seconds: float) -> bool:
         assert seconds == memory.CHECK_S
         self.made += 1
-        if self.made <= self._goes_on:
-            self._dog.tick()
         return self.is_over
 
 
 def test_a_worker_whose_event_loop_stands_still_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    dog, said = memory.Watchdog(), list[bytes]()
-    checks: Any = Checks(dog, 20)
-    dog._over = checks
+    checks, said = Checks(20), list[bytes]()
+    dog = memory.Watchdog(checks.call_soon)
+    over: Any = checks
+    dog._over = over
 
     def end(text: bytes) -> None:
         said.append(text)
@@ -82,8 +85,8 @@ def test_a_worker_whose_event_loop_stands_still_ends(monkeypatch: pytest.MonkeyP
     dog._watch()
     assert checks.made == 20 + memory.CHECKS + 1
     assert b"stands still" in said[0]
-    with memory.Watchdog() as other:
-        other.tick()
+    with memory.Watchdog(checks.call_soon) as other:
+        pass
     other._thread.join(30)
     assert not other._thread.is_alive()
 
@@ -96,7 +99,7 @@ class Lost(threading.Thread):
 
 
 def test_a_worker_with_a_thread_that_never_begins_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    dog, said = memory.Watchdog(), list[bytes]()
+    dog, said = memory.Watchdog(lambda tick: tick()), list[bytes]()
     monkeypatch.setattr(memory, "end", said.append)
     monkeypatch.setattr(memory, "CHECK_S", 0.01)
     lost: Any = Lost()
@@ -104,7 +107,6 @@ def test_a_worker_with_a_thread_that_never_begins_ends(monkeypatch: pytest.Monke
     with dog:
         starts.start()
         while not said:
-            dog.tick()
             time.sleep(0.01)
         lost._started.set()
         starts.join()

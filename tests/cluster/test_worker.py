@@ -493,6 +493,40 @@ async def test_a_bug_is_no_outcome_of_a_run(
     assert runs(database)[0].status == "interrupted"
 
 
+async def test_a_worker_is_watched_from_its_start_to_its_end(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Seen(List):
+        def start(self, *given: Any) -> None:
+            super().start(*given)
+            order.append("start")
+
+        def stop(self, patience_s: int) -> None:
+            super().stop(patience_s)
+            order.append("stop")
+
+        def close(self) -> None:
+            super().close()
+            order.append("close")
+
+    class Watched:
+        def __init__(self, call_soon: Any) -> None:
+            self.call_soon = call_soon
+
+        def __enter__(self) -> None:
+            self.call_soon(lambda: order.append("the event loop goes on"))
+
+        def __exit__(self, *_: object) -> None:
+            order.append("end")
+
+    order = list[str]()
+    monkeypatch.setattr("orchestrator.cluster.memory.Watchdog", Watched)
+    async with working_on(database, queue=Seen()) as (_, worker, _):
+        worker.leave()
+        await until(lambda: "end" in order)
+    assert order == ["the event loop goes on", "start", "stop", "stop", "close", "end"]
+
+
 async def test_a_run_is_given_back_when_the_queue_can_be_asked_again(
     database: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
