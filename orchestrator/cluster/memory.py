@@ -20,7 +20,7 @@ from typing import Any, NoReturn, Self
 
 CODE = 1
 # So often in a row the event loop has to be found standing still, or a thread that starts another.
-CHECK_S, CHECKS, START_CHECKS = 1.0, 60, 3
+CHECK_S, CHECKS, START_CHECKS = 1.0, 60, 5
 _DEPTH = 4  # of `start` below what it waits with
 _SAID = b"orchestrator: no memory is left: this worker ends, and others go on with its runs\n"
 _STANDS = b"orchestrator: this worker stands still: it ends, and others go on with its runs\n"
@@ -28,8 +28,10 @@ _STANDS = b"orchestrator: this worker stands still: it ends, and others go on wi
 
 def end(said: bytes = _SAID) -> NoReturn:
     """End the process, without a step that needs memory."""
-    os.write(2, said)
-    os._exit(CODE)
+    try:
+        os.write(2, said)
+    finally:
+        os._exit(CODE)
 
 
 class Watchdog:
@@ -59,7 +61,13 @@ class Watchdog:
         self._ticks += 1
 
     def _watch(self) -> None:
-        last, still, starting = -1, 0, dict[int, int]()
+        try:
+            self._look()
+        except MemoryError:
+            end()
+
+    def _look(self) -> None:
+        last, still, starting = -1, 0, dict[FrameType, int]()
         while not self._over.wait(CHECK_S):
             last, still = self._ticks, still + 1 if last == self._ticks else 0
             starting = {start: starting.get(start, 0) + 1 for start in _starting()}
@@ -68,13 +76,13 @@ class Watchdog:
             self._call_soon(self._tick)
 
 
-def _starting() -> Iterator[int]:
+def _starting() -> Iterator[FrameType]:
     """The frame of each thread that waits for one that it has started to begin."""
     for top in sys._current_frames().values():
         frame: FrameType | None = top
         for _ in range(_DEPTH):
             if frame is not None and frame.f_code is threading.Thread.start.__code__:
-                yield id(frame)
+                yield frame
             frame = None if frame is None else frame.f_back
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import count
 from typing import Any
@@ -31,6 +31,7 @@ _COLUMNS = "run", "kind", "path", "item", "fallback", "number", "at", "payload"
 # As one JSON text, since psycopg takes 100 us for each row in arrays, most of it for the texts.
 _MANY = f"""{_INTO} select * from json_to_recordset(?::json) as row(run text, kind text, path text,
 item integer, fallback boolean, number integer, at double precision, payload text) {_AGAIN}"""
+_MOST_TEXT = 10_000_000  # characters of payloads in one statement, but for those of the last
 # A server that says that it goes down or comes up is restarted: it is waited for as long as a run
 # under way waits.
 RESTART_S = 5.5
@@ -123,7 +124,8 @@ class PostgresConnection:
         if statement == WRITE and len(rows) > 1:
             latest = {tuple(row[:6]): map(_storable, row) for row in rows}  # by key
             records = [dict(zip(_COLUMNS, row, strict=True)) for row in latest.values()]
-            self.execute(_MANY, (to_json(records),))
+            for some in _together(records):
+                self.execute(_MANY, (to_json(some),))
             return
         for row in rows:
             self.execute(statement, row)
@@ -139,6 +141,19 @@ class PostgresConnection:
         """See `Database`."""
         back, self._back = self._back, lambda _: None
         back(self.raw)
+
+
+def _together(records: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Records that are written in one statement: the server takes 1 GB for it at most."""
+    some, size = list[dict[str, Any]](), 0
+    for record in records:
+        some.append(record)
+        size += len(record["payload"] or "")
+        if size > _MOST_TEXT:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def _storable(value: Any) -> Any:

@@ -106,8 +106,22 @@ def test_a_worker_with_a_thread_that_never_begins_ends(monkeypatch: pytest.Monke
     starts = threading.Thread(target=lost.start)
     with dog:
         starts.start()
-        while not said:
+        until = time.monotonic() + 30
+        while not said and time.monotonic() < until:
             time.sleep(0.01)
         lost._started.set()
         starts.join()
     assert b"stands still" in said[0]
+
+
+def test_a_watchdog_without_memory_ends_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = list[int]()
+
+    def no_memory() -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(memory, "_starting", no_memory)
+    monkeypatch.setattr(memory, "CHECK_S", 0.0)
+    monkeypatch.setattr(memory, "end", lambda: ends.append(1))
+    memory.Watchdog(lambda tick: tick())._watch()
+    assert ends == [1]

@@ -20,6 +20,7 @@ from mcp.types import ToolAnnotations
 from orchestrator import JournalError, Orchestrator, RunState
 from orchestrator.errors import CarriedError
 from orchestrator.journal import glance, live, postgres_schema
+from orchestrator.journal import postgres as postgres_connection
 from orchestrator.journal.database import SqliteSql
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import reading, runs
@@ -32,6 +33,7 @@ from orchestrator.journal.postgres_errors import unusable
 from orchestrator.journal.postgres_schema import VERSION, version_of
 from orchestrator.journal.postgres_session import PostgresSession, opened
 from orchestrator.journal.postgres_store import PostgresStore
+from orchestrator.journal.records import WRITE
 from orchestrator.journal.store import Database
 from orchestrator.journal.writer import Lease, Writer
 from orchestrator.ui import overview
@@ -167,6 +169,19 @@ def test_what_was_committed_as_the_connection_was_lost_is_not_written_again(
     assert ask(database, "select count(*) from run") == [(1,)]
     session._commit(lambda db: db.execute("delete from run"))  # that one was rolled back
     assert ask(database, "select count(*) from run") == [(0,)]
+
+
+def test_large_records_are_written_in_several_statements(
+    session: PostgresSession, database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_connection, "_MOST_TEXT", 100)
+    texts = ["x" * 60, None, "y" * 60, "z" * 200, "é\\u0000"]
+    together = postgres_connection._together([{"payload": text} for text in texts])
+    assert [len(some) for some in together] == [3, 1, 1]
+    rows = [("r", "task", f"t{n}", -1, False, 1, n + 0.1, text) for n, text in enumerate(texts)]
+    session.commit(lambda db: (db.execute(RUN), db.executemany(WRITE, rows)))
+    kept = ask(database, "select at, payload from record order by moment")
+    assert kept == [(n + 0.1, text) for n, text in enumerate(texts)]
 
 
 async def begun(journal: Journal, state: Callable[[], RunState] | None = None) -> KeptRun:
@@ -630,11 +645,12 @@ def test_processes_make_the_tables_of_a_new_database_one_after_the_other(bare: A
             raw.execute(f"select pg_advisory_xact_lock({postgres_schema._LOCK})".encode())
             for other in others:
                 other.start()
-            while looking.execute(waits).rowcount < len(others):
+            ends_by = time.monotonic() + 60
+            while looking.execute(waits).rowcount < len(others) and time.monotonic() < ends_by:
                 time.sleep(0.01)
             postgres_schema.migrate(bare, raw)
         for other in others:
-            other.join()
+            other.join(60)
     assert made == [VERSION] * len(others)
 
 
