@@ -147,13 +147,9 @@ class CancellableRun:
                 complain("interrupted before the run went on: it can be resumed as before")
                 return exit_code(self.ending.signal)
             if self.current is None:  # interrupted before the run began: no task is called
-                self.current = Run(
-                    self.workflow,
-                    never,
-                    new_settings(),
-                    observers=self.observers,
-                    made_up={} if self.options.dry_run else None,
-                )
+                made_up: dict[str, Any] | None = {} if self.options.dry_run else None
+                of_run = self.workflow, never, new_settings()
+                self.current = Run(*of_run, observers=self.observers, made_up=made_up)
             if self.ending.signal is not None:
                 self._cancel(self.ending.signal.name, at_once=True)
             result = await self._execute(self.current, warnings)

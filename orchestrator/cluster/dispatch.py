@@ -46,7 +46,8 @@ _TAKEN = """select workflow_uuid, executor_id from dbos.workflow_status as w
 join run on id=workflow_uuid where w.status='PENDING' and name=? and executor_id <> all(?::text[])
 and run.status in ('running', 'queued', 'paused')"""
 _OVER = """select workflow_uuid from dbos.workflow_status left join run on id=workflow_uuid
-where run.id is null or run.status not in ('running', 'queued', 'paused') limit ?::integer"""
+where name=? and (run.id is null or run.status not in ('running', 'queued', 'paused'))
+limit ?::integer"""
 _SOME = 500  # that are forgotten at a time
 _ASIDE = """select workflow_uuid from dbos.workflow_status
 where queue_name=? and status='ENQUEUED' order by created_at"""
@@ -215,7 +216,7 @@ class DbosDispatch:
 
     def sweep(self, db: Database, /) -> None:
         """See `Dispatch`."""
-        self._forget([run for (run,) in db.execute(_OVER, (_SOME,)).fetchall()])
+        self._forget([run for (run,) in db.execute(_OVER, (CARRY, _SOME)).fetchall()])
 
     def _forget(self, runs: list[str]) -> None:
         if runs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,7 +25,7 @@ from orchestrator.engine.settled import Settled
 from orchestrator.engine.shared import Shared
 from orchestrator.engine.task_calls import TaskCalls
 from orchestrator.engine.task_state import Decision, TaskState, ended, internal
-from orchestrator.errors import CallError, TaskError
+from orchestrator.errors import CallError, JournalError, TaskError
 from orchestrator.expressions.scope import Scope
 from orchestrator.workflow.model import Workflow
 from orchestrator.workflow.plan import PLAIN
@@ -203,7 +204,8 @@ class Executor:
     async def _read_outputs(what: HandedOut) -> None:
         """Read them in a thread: a process that stands still meanwhile would be taken for lost."""
         if what.joined is not None:
-            with anyio.CancelScope(shield=True):
+            what.outputs = []  # a journal that fails does not keep the run from ending
+            with anyio.CancelScope(shield=True), suppress(JournalError):
                 what.outputs = await in_thread(what.joined.outputs, {})
 
     async def _each(self, job: TaskState, items: list[Any], first: int) -> Outcome:

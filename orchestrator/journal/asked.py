@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.documents.text import counted, cut, listed, name_of
+from orchestrator.errors import JournalError
+from orchestrator.journal.store import LostError
 
 if TYPE_CHECKING:
     from orchestrator.journal.orders import Order
@@ -51,6 +54,20 @@ def other_wants(earlier: Order, now: Order) -> list[str]:
         "labels": _set(earlier.labels) != _set(now.labels),
     }
     return [text for field, text in words(earlier).items() if differs[field]]
+
+
+@contextmanager
+def readable(what: str, fix: str) -> Iterator[None]:
+    """Say what to do if what is kept is no document of ours. Raises `JournalError`."""
+    try:
+        yield
+    except LostError:  # nothing is wrong with what is kept
+        raise
+    except (JournalError, ValueError) as error:
+        raise JournalError(f"{what} cannot be read ({error}): {fix}") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise JournalError(f"{what} cannot be read ({why}): {fix}") from None
 
 
 def other_request(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.text import cut, quoted
 from orchestrator.errors import JournalError
-from orchestrator.journal.asked import other_request, other_wants
+from orchestrator.journal.asked import other_request, other_wants, readable
 from orchestrator.journal.history import OPEN, QUEUED, KnownRun, reading
 from orchestrator.journal.location import Location
 from orchestrator.journal.store import Database
@@ -204,16 +204,18 @@ def _of_key(journal: Location, key: str, request: str, order: Order) -> Submitte
     """The run that has a key, if it is asked for the same as `request` asks.
 
     Raises:
-        JournalError: It has another workflow or other inputs, or was deleted in this moment.
+        JournalError: It has another workflow or other inputs, is unreadable, or was just deleted.
     """
     with reading(journal) as db:
         query = "select id, request, status from queued join run on id=run where key=?"
         row = db.execute(query, (key,)).fetchone()
-        kept = row and of_runs(db, [row[0]])
-    if row is None:
+        kept = of_runs(db, [row[0]]) if row else {}
+    if row is None or row[0] not in kept:
         raise JournalError(f"the run with the key {quoted(key)} was deleted just now: submit again")
     run, earlier, status = row
-    if found := list(other_request(json.loads(earlier), json.loads(request))):
+    with readable(f"run {run} with the key {quoted(key)}", "give another key"):
+        found = list(other_request(json.loads(earlier), json.loads(request)))
+    if found:
         what = " and ".join(found)
         fix = "give another key, or submit what that run was"
         raise JournalError(f"key {quoted(key)} is that of run {run}, which has {what}: {fix}")

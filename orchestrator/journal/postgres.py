@@ -19,6 +19,7 @@ from orchestrator.journal.location import CONNECTION, Address
 from orchestrator.journal.postgres_errors import said_by, unusable, wrong_url
 from orchestrator.journal.postgres_schema import SCHEMA, migrate, version_of
 from orchestrator.journal.records import WRITE
+from orchestrator.journal.store import LostError as LostError
 from orchestrator.journal.store import Rows
 
 # A process that is frozen in the middle of a transaction does not keep others from its rows.
@@ -41,10 +42,6 @@ _PAUSE_S = 0.25
 
 # What psycopg ignores comes beside an exception, which says what is lost.
 logging.getLogger("psycopg").addFilter(lambda said: not str(said.msg).startswith("error ignored "))
-
-
-class LostError(JournalError):
-    """The connection to a database is lost: what was asked for may or may not have happened."""
 
 
 class NoJournalError(JournalError):

@@ -9,6 +9,7 @@ import json
 import shlex
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from orchestrator.documents.jsonpath import describe
 from orchestrator.documents.suggest import did_you_mean
 from orchestrator.documents.text import listed, quoted, visible
 from orchestrator.errors import JournalError
-from orchestrator.journal.asked import other_request, other_wants
+from orchestrator.journal.asked import other_request, other_wants, readable
 from orchestrator.journal.hiding import mask
 from orchestrator.journal.history import reading
 from orchestrator.journal.location import Location
@@ -124,18 +125,23 @@ def put(db: Database, schedule: Schedule, request: str) -> Scheduled:
         db: The journal.
         schedule: The schedule.
         request: What each run is asked for, as the row of a run has it.
+
+    Raises:
+        JournalError: The one of this name cannot be read.
     """
-    query = f"{SELECT} where name=?", "select request from schedule where name=?"
-    before, text = (db.execute(each, (schedule.name,)).fetchone() for each in query)
+    before = _named(db, schedule.name)
+    query = "select request from schedule where name=?"
+    text = db.execute(query, (schedule.name,)).fetchone()
     order = schedule.order
     *_, labels, servers = order.row("", "")
     of_time = schedule.name, schedule.workflow, schedule.cron, schedule.zone, schedule.catch_up
     of_runs = order.priority, order.max_runs, labels, servers, request
     db.execute(_PUT, (*of_time, *of_runs, schedule.next))
-    if before is None:
+    if not before or text is None:
         return Scheduled(schedule, is_new=True)
-    was = _was(of_row(before), json.loads(text[0]), schedule, json.loads(request))
-    return Scheduled(schedule, False, tuple(was))
+    with _readable(schedule.name):
+        was = tuple(_was(before[0], json.loads(text[0]), schedule, json.loads(request)))
+    return Scheduled(schedule, False, was)
 
 
 def _was(
@@ -163,11 +169,13 @@ def known(journal: Location) -> list[Schedule]:
 
 def _named(db: Database, name: str) -> list[Schedule]:
     """The schedule of this name; none if it was removed just now."""
-    try:
+    with _readable(name):
         return list(map(of_row, db.execute(f"{SELECT} where name=?", (name,)).fetchall()))
-    except (JournalError, ValueError) as error:
-        fix = f'"orchestrator schedules --remove {shlex.quote(name)}" removes it'
-        raise JournalError(f"schedule {quoted(name)} cannot be read ({error}): {fix}") from None
+
+
+def _readable(name: str) -> AbstractContextManager[None]:
+    fix = f'"orchestrator schedules --remove {shlex.quote(name)}" removes it'
+    return readable(f"schedule {quoted(name)}", fix)
 
 
 SELECT = f"select {_COLUMNS}, {_TIMES} from schedule"

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from orchestrator.errors import JournalError
+
 if TYPE_CHECKING:
     from orchestrator.calls.grants import Fenced
     from orchestrator.engine.task_state import RunState
-    from orchestrator.errors import JournalError
     from orchestrator.journal.writer import Lease, Writer
+
+
+class LostError(JournalError):
+    """The connection to a database is lost: what was asked for may or may not have happened."""
 
 
 class Rows(Protocol):

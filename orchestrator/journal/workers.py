@@ -25,7 +25,12 @@ def offered(db: Database, but: str = "") -> list[dict[str, Any]]:
     for (text,) in rows:
         with suppress(ValueError):  # what cannot be read offers nothing
             found.append(json.loads(text))
-    return [each for each in found if isinstance(each, dict) and type(each.get("at_once")) is int]
+    return [each for each in found if isinstance(each, dict) and _has_places(each)]
+
+
+def _has_places(offer: dict[str, Any]) -> bool:
+    at_once = offer.get("at_once")
+    return type(at_once) is int and at_once > 0
 
 
 def heard(db: Database, within_s: float) -> list[str]:

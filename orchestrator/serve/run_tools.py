@@ -9,13 +9,8 @@ from typing import Any
 from anyio import to_thread
 
 from orchestrator.client import Orchestrator
-from orchestrator.documents.jsonpath import (
-    IN_BRACES,
-    PathSyntaxError,
-    PlaceMissingError,
-    follow,
-    parse_path,
-)
+from orchestrator.documents import jsonpath
+from orchestrator.documents.jsonpath import PathSyntaxError, PlaceMissingError
 from orchestrator.documents.suggest import nearest
 from orchestrator.documents.text import quoted
 from orchestrator.engine.question import Question, Reply, one_of
@@ -146,12 +141,9 @@ class RunTools:
             raise AnswerError(f"run {known.id} has status {known.status}: nothing waits in it")
 
         def put() -> None:
-            every, about = (
-                bool(given.get("all_items")),
-                (partial(_reply, asked), self._engine.hiding),
-            )
-            of = path, known.id, given["task"]
-            answers.answer(*of, *about, item=given.get("item"), all_items=every)
+            of = path, known.id, given["task"], partial(_reply, asked), self._engine.hiding
+            every = bool(given.get("all_items"))
+            answers.answer(*of, item=given.get("item"), all_items=every)
 
         await to_thread.run_sync(put)
         return known.id
@@ -257,12 +249,12 @@ def _place(value: Any, path: str) -> Any:
     text = path.removeprefix("$")
     text = text if text.startswith((".", "[")) else f".{text}"
     try:
-        parsed, end = parse_path(text)
+        parsed, end = jsonpath.parse_path(text)
         if end < len(text):
             raise PathSyntaxError(f"{quoted(text[end:])} does not belong to a path")
-        return follow(value, parsed)
+        return jsonpath.follow(value, parsed)
     except (PathSyntaxError, PlaceMissingError) as error:
-        problem = Problem("unknown_place", str(error).replace(IN_BRACES, _PARTS), "/path")
+        problem = Problem("unknown_place", str(error).replace(jsonpath.IN_BRACES, _PARTS), "/path")
         raise WorkflowError("run", [problem]) from None
 
 

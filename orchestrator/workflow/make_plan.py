@@ -66,16 +66,19 @@ def make_plan(
     # Ordered by first use, as messages list servers.
     targets = _each_once(target for plan in plans.values() for target in plan.targets)
     requests = _each_once(request for plan in plans.values() for request in plan.requests)
-    servers = list(dict.fromkeys(name for plan in plans.values() for name in plan.servers))
     edges, output, then = sorted(map(list, compiled.graph.edges)), compiled.output, None
     policies = tuple(each.policies for each in plans.values() if each.policies is not PLAIN)
     if last:
         own, of_last = _part(compiled, last), {task.id: plans[task.id] for task in last}
-        called = list(dict.fromkeys(name for plan in of_last.values() for name in plan.servers))
-        then = Plan(of_last, own, graphs.generations(own), [], None, targets, requests, called)
+        ordered = graphs.generations(own)
+        then = Plan(of_last, own, ordered, [], None, targets, requests, _servers(of_last))
     more = policies, bool(inner), any(each.asks for each in plans.values()), then
-    locks = _literal_locks(plans.values())
-    return Plan(plans, graph, generations, edges, output, targets, requests, servers, *more, locks)
+    of_all = targets, requests, _servers(plans), *more, _literal_locks(plans.values())
+    return Plan(plans, graph, generations, edges, output, *of_all)
+
+
+def _servers(plans: Mapping[str, TaskPlan]) -> list[str]:
+    return list(dict.fromkeys(name for plan in plans.values() for name in plan.servers))
 
 
 def _literal_locks(tasks: Iterable[TaskPlan]) -> tuple[Hold, ...]:

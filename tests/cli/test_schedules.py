@@ -12,7 +12,9 @@ import pytest
 
 from orchestrator import JournalError, Orchestrator, Order, Schedule
 from orchestrator.cli import main
+from orchestrator.journal import schedules
 from orchestrator.journal.location import Address
+from orchestrator.journal.store import LostError
 from tests.conftest import Write
 from tests.journals import ask
 
@@ -107,6 +109,35 @@ async def test_a_schedule_that_is_made_in_python_is_checked_as_that_of_the_comma
     async with Orchestrator({}, journal=tmp_path / "runs.db") as engine:
         with pytest.raises(JournalError, match="a schedule needs a journal in PostgreSQL"):
             await engine.schedule(when, flow)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("text", ["{", "{}", '{"workflow": {"tasks": []}, "inputs": {}}'])
+async def test_a_schedule_that_cannot_be_read_is_to_be_removed_first(
+    database: Address, text: str
+) -> None:
+    flow = {"name": "w", "tasks": [{"id": "a", "value": 1}]}
+    when = Schedule("s", cron="@daily")
+    async with Orchestrator({}, journal=database) as engine:
+        await engine.schedule(when, flow)
+        ask(database, f"update schedule set request='{text}'")
+        why = (
+            r'^schedule "s" cannot be read \(.+\): "orchestrator schedules --remove s" removes it$'
+        )
+        with pytest.raises(JournalError, match=why):
+            await engine.schedule(when, flow)
+    assert ask(database, "select request from schedule") == [(text,)]
+
+
+def test_a_connection_that_is_lost_is_no_fault_of_a_schedule() -> None:
+    class Lost:
+        def execute(self, *_: Any) -> Any:
+            raise LostError("the connection is lost")
+
+    lost: Any = Lost()
+    with pytest.raises(LostError, match=r"^the connection is lost$"):
+        schedules.put(lost, Schedule("s"), "{}")
 
 
 def test_the_list_of_schedules_has_what_is_set_in_80_columns(

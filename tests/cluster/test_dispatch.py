@@ -103,6 +103,18 @@ def test_a_run_that_has_ended_is_in_no_queue_any_more(
         assert queued(database) == []
 
 
+def test_workflows_of_another_program_on_dbos_are_left_alone(
+    queue: DbosDispatch, database: Address
+) -> None:
+    queue.start("w1", lambda _: "success", HERE, 1)
+    queue.put([("theirs", f"{QUEUE}of others", 0), ("ours", f"{QUEUE}of others", 0)])
+    ask(database, "update dbos.workflow_status set name='theirs' where workflow_uuid='theirs'")
+    with reading(database) as db:
+        queue.sweep(db)
+    assert queued(database) == ["theirs"]
+    ask(database, "delete from dbos.workflow_status")
+
+
 def queued(database: Address) -> list[str]:
     """The runs of which the queues know."""
     query = "select workflow_uuid from dbos.workflow_status order by 1"

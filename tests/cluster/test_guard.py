@@ -178,7 +178,9 @@ async def test_a_schedule_that_cannot_be_read_holds_up_no_run_and_no_other_sched
         assert [text for text in queue.told if '"bad"' in text] == said
 
 
-@pytest.mark.parametrize("live", ["{", "[]", '{"at_once": 3}', '{"at_once": []}'])
+@pytest.mark.parametrize(
+    "live", ["{", "[]", '{"at_once": 3}', '{"at_once": []}', '{"at_once": -5}']
+)
 async def test_a_worker_whose_offer_cannot_be_read_offers_nothing(
     database: Address, live: str
 ) -> None:

@@ -15,7 +15,7 @@ from orchestrator.engine.outcome import Failure, Skipped, Success
 from orchestrator.engine.result import ItemResult, RunResult, TaskResult
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
-from orchestrator.errors import TaskError
+from orchestrator.errors import JournalError, TaskError
 from tests.fakes import ScriptedCaller, workflow
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_clock]
@@ -155,6 +155,17 @@ async def test_outputs_of_a_task_that_is_cancelled_are_read_in_a_thread() -> Non
     assert found["map"].output == ["of 0", None, None]
     assert len(threads) == 1
     assert threads[0] != get_ident()
+
+
+async def test_a_journal_that_fails_does_not_keep_a_run_from_ending() -> None:
+    def read(*_: Any) -> Iterable[ItemResult]:
+        raise JournalError("the connection is lost")
+
+    elsewhere = Elsewhere(ALL[:1], after_s=60.0)
+    elsewhere.read = read  # type: ignore[method-assign]
+    found = await run(elsewhere, task(), timeout_s=2)
+    assert (found["map"].status, found["map"].output) == ("cancelled", [])
+    assert found.reason == "timeout"
 
 
 async def test_a_run_that_ends_ends_what_others_carry() -> None:

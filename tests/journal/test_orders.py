@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from orchestrator import JournalError, Orchestrator, Order
+from orchestrator.journal import orders
 from orchestrator.journal.history import runs
 from orchestrator.journal.location import Address
 from orchestrator.journal.orders import _of_key
@@ -94,10 +95,26 @@ async def test_who_submits_a_key_again_is_told_what_that_run_asks_of_the_queue(
         assert differs == ()
 
 
-async def test_a_run_whose_key_is_gone_in_this_moment_is_an_error(database: Address) -> None:
-    async with Orchestrator({}, journal=database):
+async def test_a_run_whose_key_is_gone_in_this_moment_is_an_error(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Orchestrator({}, journal=database) as engine:
         with pytest.raises(JournalError, match="was deleted just now: submit again"):
             _of_key(database, "k", "{}", Order())
+        await engine.queue(flow(), {"city": "Oslo"}, Order(key="k"))
+        monkeypatch.setattr(orders, "of_runs", lambda *_: {})  # between two queries
+        with pytest.raises(JournalError, match="was deleted just now: submit again"):
+            await engine.queue(flow(), {"city": "Oslo"}, Order(key="k"))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"workflow": {"tasks": [7]}}'])
+async def test_a_key_of_a_run_that_cannot_be_read_is_an_error(database: Address, text: str) -> None:
+    async with Orchestrator({}, journal=database) as engine:
+        run = await engine.queue(flow(), {"city": "Oslo"}, Order(key="k"))
+        ask(database, f"update run set request='{text}'")
+        why = rf'^run {run} with the key "k" cannot be read \(.+\): give another key$'
+        with pytest.raises(JournalError, match=why):
+            await engine.queue(flow(), {"city": "Oslo"}, Order(key="k"))
 
 
 async def test_what_no_queue_can_do_is_refused(tmp_path: Path) -> None:
