@@ -164,11 +164,11 @@ async def test_what_is_aside_or_given_back_and_cannot_be_read_holds_up_no_other(
 async def test_a_schedule_that_cannot_be_read_holds_up_no_run_and_no_other_schedule(
     database: Address, column: str
 ) -> None:
+    run = await submitted(database)
     for name in ("bad", "good"):
         values = name, REQUEST, 0.0 if name == "bad" else 1.0
         ask(database, f"insert into schedule values(?, {SCHEDULE}, ?, ?)", *values)
     ask(database, f"update schedule set ({column})=row {BAD_SCHEDULES[column]} where name='bad'")
-    run = await submitted(database)
     async with working_on(database) as (queue, _, _):
         await until(lambda: run in queue.waiting and len(queue.waiting) == 2)
         said = [text for text in queue.told if 'cannot submit schedule "bad": ' in text]
@@ -327,6 +327,8 @@ async def test_what_keeps_all_runs_from_their_queues_is_told_in_one_line(
         await until(lambda: queue.told)
         assert queue.told == ["no run can be handed out: ValueError: no number of mine"]
         assert all("ValueError" in reason(database, run) for run in some)
+        postponed = "select 1 from queued where queue is null and due > now_s()"
+        await until(lambda: len(ask(database, postponed)) == 3)
         queue.bad = {*some[:2]}
         ask(database, "update queued set due=0")
         await until(lambda: some[2] in queue.waiting)  # two that are alike hold up no third one
