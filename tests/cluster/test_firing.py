@@ -151,7 +151,7 @@ async def test_what_takes_long_or_may_block_is_not_done_while_no_other_releases_
         fire(db, Guard(seen))
     (_, cron, (said, is_free)) = free
     assert (cron, is_free) == (("cron", True), True)
-    assert said.endswith(("+01:00", "+02:00"))
+    assert "+01:00" in said or "+02:00" in said  # as the clock there is
 
 
 async def test_a_schedule_that_is_not_there_cannot_be_removed(database: Address, make: Any) -> None:
