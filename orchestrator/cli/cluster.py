@@ -20,10 +20,9 @@ from orchestrator.cli.tool_sources import lock_of, read_servers, servers_for
 from orchestrator.client import Orchestrator
 from orchestrator.cluster.waiting import why
 from orchestrator.engine.settings import MAX_RUN_MB
-from orchestrator.errors import JournalError
 from orchestrator.journal.history import find
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.location import Address
+from orchestrator.journal.location import Address, lacking
 from orchestrator.journal.orders import Order, Submitted
 from orchestrator.servers.config import JournalTable
 from orchestrator.workflow.model import Workflow
@@ -94,12 +93,6 @@ def asked(options: argparse.Namespace) -> tuple[Workflow, dict[str, Any], Orches
     workflow = Workflow.load(options.file)
     inputs = inputs_of(options, workflow.inputs.get)
     return workflow, inputs, _engine(options, servers_for(options, workflow))[0]
-
-
-def lacking(what: str, error: ImportError) -> JournalError:
-    """What an import that failed means."""
-    fix = "pip install 'mcp-orchestrator[cluster]'"
-    return JournalError(f"{what} needs more packages ({error}): {fix}")
 
 
 def worker(options: argparse.Namespace) -> int:

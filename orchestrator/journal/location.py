@@ -94,7 +94,11 @@ def store_of(location: Location) -> Store:
     try:
         from orchestrator.journal.postgres_store import PostgresStore
     except ImportError as error:
-        fix = "pip install 'mcp-orchestrator[cluster]'"
-        why = f"a journal in PostgreSQL needs more packages ({error})"
-        raise JournalError(f"{why}: {fix}") from None
+        raise lacking("a journal in PostgreSQL", error) from None
     return PostgresStore(location)
+
+
+def lacking(what: str, error: ImportError) -> JournalError:
+    """What an import that failed means."""
+    fix = "pip install 'mcp-orchestrator[cluster]'"
+    return JournalError(f"{what} needs more packages ({error}): {fix}")

@@ -34,7 +34,10 @@ MAX_KEY = 500  # characters
 NEW = "insert into run values(?, ?, ?, ?, ?, ?, ?, ?, null, null, ?, null)"
 _INSERT = """insert into queued(run, workflow, key, priority, due, max_runs, labels, servers)
 values(?, ?, ?, ?, ?, ?, ?, ?)"""
-_OF_RUNS = """select id, key, priority, case when status='queued' then due else 0 end, max_runs,
+# What could not be handed out is tried again at a time that nobody has asked for.
+_OF_RUNS = """select id, key, priority, case when status<>'queued' or exists(
+select from record where record.run=id and kind='aside'
+and moment = (select max(moment) from record where record.run=id)) then 0 else due end, max_runs,
 labels, servers from queued join run on id=run where id = any(?::text[])"""
 _MOST_SHOWN = 100  # characters
 _ONCE = f"{_INSERT} on conflict(key) do nothing"
@@ -251,7 +254,8 @@ def asked_of(journal: Location, runs: Sequence[KnownRun]) -> dict[str, Order]:
 def of_runs(db: Database, runs: Sequence[str]) -> dict[str, Order]:
     """What was asked of the queue for those of these runs that were submitted, by their ids.
 
-    Only a run that has not begun has a time: of others, the time is that of their questions.
+    Only a run that has not begun and was not tried has a time: of others, the time is that of their
+    questions, or when they are tried again.
     """
     rows = db.execute(_OF_RUNS, (list(runs),)).fetchall()
     return {

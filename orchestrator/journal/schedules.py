@@ -20,7 +20,7 @@ from orchestrator.errors import JournalError
 from orchestrator.journal.asked import other_request, other_wants, readable
 from orchestrator.journal.hiding import mask
 from orchestrator.journal.history import reading
-from orchestrator.journal.location import Location
+from orchestrator.journal.location import Location, lacking
 from orchestrator.journal.orders import Order, names_of
 from orchestrator.journal.store import Database
 
@@ -93,8 +93,7 @@ class Schedule:
         try:
             from orchestrator.journal.cron import Cron
         except ImportError as error:
-            fix = "pip install 'mcp-orchestrator[cluster]'"
-            raise JournalError(f"a schedule needs more packages ({error}): {fix}") from None
+            raise lacking("a schedule", error) from None
         cron = " ".join(self.cron.split())
         return replace(self, cron=cron, next=Cron(cron, self.zone).next(time.time()))
 

@@ -10,10 +10,13 @@ import pytest
 from orchestrator import Orchestrator, Order
 from orchestrator.cluster import release
 from orchestrator.cluster.offers import Offer, forget_old, offers
-from orchestrator.cluster.release import handed, queue_for, waits
+from orchestrator.cluster.release import handed, postpone, queue_for, waits
+from orchestrator.cluster.waiting import note
+from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import reading
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Address
+from orchestrator.journal.orders import of_runs
 from orchestrator.journal.store import Database
 from orchestrator.journal.workers import WORKER
 from tests.journals import ask
@@ -108,6 +111,19 @@ async def test_a_run_that_is_due_later_waits_for_its_time(
     assert released(db) == []
     ask(database, "update queued set due=1")
     assert released(db) == [run]
+
+
+async def test_a_run_that_could_not_be_handed_out_asks_for_no_time(
+    engine: Orchestrator, db: Database
+) -> None:
+    order = Order(key="k", priority=5)
+    run = await submit(engine, order=order)
+    note(db, run, "it cannot be", Hiding())
+    postpone(db, run)
+    assert released(db) == []
+    assert of_runs(db, [run])[run] == order
+    flow = {"name": "w", "tasks": [{"id": "a", "value": 1}]}
+    assert await engine.submit(flow, None, order) == (run, False, ())
 
 
 async def test_no_more_runs_of_a_workflow_are_under_way_than_it_may(
