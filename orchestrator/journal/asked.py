@@ -58,7 +58,7 @@ def other_wants(earlier: Order, now: Order) -> list[str]:
 
 @contextmanager
 def readable(what: str, fix: str) -> Iterator[None]:
-    """Say what to do if what is kept is no document of ours. Raises `JournalError`."""
+    """Raise a `JournalError` with what to do if something else has written what is kept."""
     try:
         yield
     except LostError:  # nothing is wrong with what is kept

@@ -24,7 +24,7 @@ Restore = Callable[[str], str]
 
 
 class UnreadableError(JournalError):
-    """What is kept of a run is no document of ours."""
+    """Something else has written what is kept of a run."""
 
 
 def records_of(

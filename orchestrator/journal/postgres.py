@@ -176,7 +176,7 @@ def connect(
 
 
 def conninfo(address: Address, options: str, **settings: str) -> str:
-    """What libpq is told; `options` are added to those of the URL, which replaces `settings`.
+    """The parameters for libpq; `options` are added to those of the URL, which replaces `settings`.
 
     Raises:
         JournalError: The URL is wrong.
