@@ -21,7 +21,7 @@ from tests.postgres import Server
 
 DASK = Peer("Dask, a task for each", "dask_tasks", ("dask[distributed]==2026.8.0",), "")
 OURS, DBOS = "a run of orchestrator", "DBOS, a step for each"
-RUNS, QUICK_RUNS = 100, 10
+RUNS, QUICK_RUNS = 200, 10
 
 
 def measure(
