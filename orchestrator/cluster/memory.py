@@ -10,6 +10,7 @@ alive. Then it ends, too.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import sys
 import threading
@@ -22,6 +23,8 @@ CODE = 1
 # So often in a row the event loop has to be found standing still, or a thread that starts another.
 CHECK_S, CHECKS, START_CHECKS = 1.0, 60, 5
 _DEPTH = 4  # of `start` below what it waits with
+# Mapped at their first use otherwise, which fails as an ImportError where no memory is left.
+_LIBRARIES = ("jsonschema_rs",)
 _SAID = b"orchestrator: no memory is left: this worker ends, and others go on with its runs\n"
 _STANDS = b"orchestrator: this worker stands still: it ends, and others go on with its runs\n"
 
@@ -88,9 +91,27 @@ def _starting() -> Iterator[FrameType]:
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """End where the event loop finds in the block that no memory is left."""
+    """End where the event loop or a thread finds in the block that no memory is left."""
+    for library in _LIBRARIES:
+        importlib.import_module(library)
     loop = asyncio.get_running_loop()
-    before = loop.get_exception_handler()
+    before, of_threads, of_others = (
+        loop.get_exception_handler(),
+        threading.excepthook,
+        sys.unraisablehook,
+    )
+
+    def end_for(kind: type[BaseException] | None) -> None:
+        if kind is not None and issubclass(kind, MemoryError):
+            end()
+
+    def handle_in_thread(about: threading.ExceptHookArgs) -> None:
+        end_for(about.exc_type)
+        of_threads(about)
+
+    def handle_unraisable(about: sys.UnraisableHookArgs) -> None:
+        end_for(about.exc_type)
+        of_others(about)
 
     def handle(loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
         if isinstance(about.get("exception"), MemoryError):
@@ -101,7 +122,9 @@ def watched() -> Iterator[None]:
             before(loop, about)
 
     loop.set_exception_handler(handle)
+    threading.excepthook, sys.unraisablehook = handle_in_thread, handle_unraisable
     try:
         yield
     finally:
         loop.set_exception_handler(before)
+        threading.excepthook, sys.unraisablehook = of_threads, of_others

@@ -41,6 +41,7 @@ _SPECIAL = {
     "day": re.compile("l", re.IGNORECASE),
     "weekday": re.compile(r"l([0-7])|(\w+)#[1-5]", re.IGNORECASE | re.ASCII),
 }
+_NTH = re.compile(r"#|(?:^|,)l", re.IGNORECASE)  # a day of the month, too: one of the two is lost
 GRACE_S = 60.0  # so late a time still fires: workers look often, and are restarted
 MOST_MISSED = 1000  # are counted one by one
 _EXAMPLE = 'such as "0 3 * * *", each day at 3:00'
@@ -83,6 +84,9 @@ class Cron:
         for name, field in zip(FIELDS, fields, strict=False):
             if not self.text.startswith("@"):
                 self._check(name, field)
+        if len(fields) == len(FIELDS) and fields[2] != "*" and _NTH.search(fields[4]):
+            why = f"{quoted(fields[4])} cannot stand beside the day {quoted(fields[2])}: make it *"
+            raise JournalError(f"cron {quoted(self.text)}: weekday {why}")
         self._in_zone(0.0)
         try:
             self.next(datetime.now().timestamp())

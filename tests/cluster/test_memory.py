@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -125,3 +127,35 @@ def test_a_watchdog_without_memory_ends_its_worker(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(memory, "end", lambda: ends.append(1))
     memory.Watchdog(lambda tick: tick())._watch()
     assert ends == [1]
+
+
+@pytest.mark.anyio
+async def test_a_worker_ends_where_a_thread_finds_no_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends, before = list[int](), (threading.excepthook, sys.unraisablehook)
+    monkeypatch.setattr(memory, "end", lambda: ends.append(1))
+    others = list[Any]()
+    monkeypatch.setattr(threading, "excepthook", others.append)
+    monkeypatch.setattr(sys, "unraisablehook", others.append)
+    with memory.watched():
+        for error in (MemoryError(), ValueError("no")):
+            thread = threading.Thread(target=failing(error))
+            thread.start()
+            thread.join()
+        about: Any = SimpleNamespace(exc_type=MemoryError)
+        sys.unraisablehook(about)
+    assert ends == [1, 1]
+    assert [each.exc_type for each in others] == [MemoryError, ValueError, MemoryError]
+    monkeypatch.undo()
+    assert before == (threading.excepthook, sys.unraisablehook)
+
+
+@pytest.mark.anyio
+async def test_a_worker_has_mapped_its_libraries_before_it_lacks_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = list[str]()
+    monkeypatch.setattr("importlib.import_module", found.append)
+    with memory.watched():
+        assert found == ["jsonschema_rs"]

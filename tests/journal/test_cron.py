@@ -78,6 +78,8 @@ def test_the_clock_of_the_zone_counts_also_when_it_is_changed() -> None:
         ),
         ("0 0 * * mon,fri#2", "UTC", "does not support mixing"),
         ("0 0 31 2 *", "UTC", "no such day ever comes"),
+        ("0 0 30 * L5", "UTC", 'weekday "L5" cannot stand beside the day "30": make it *'),
+        ("0 0 L * mon,fri#2", "UTC", 'weekday "mon,fri#2" cannot stand beside the day "L"'),
         ("@dayly", "UTC", 'unknown cron expression "@dayly". Did you mean "@daily"'),
         ("@reboot", "UTC", "(there are @hourly, "),
         ("0 3 * * *", "Europe/Berlyn", 'zone "Europe/Berlyn". Did you mean "Europe/Berlin"'),
