@@ -89,6 +89,12 @@ def _starting() -> Iterator[FrameType]:
             frame = None if frame is None else frame.f_back
 
 
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Whether an error says that no memory is left, for a thread maybe."""
+    no_thread = isinstance(error, RuntimeError) and "start new thread" in str(error)
+    return no_thread or isinstance(error, MemoryError)
+
+
 @contextmanager
 def watched() -> Iterator[None]:
     """End where the event loop or a thread finds in the block that no memory is left."""
@@ -101,20 +107,18 @@ def watched() -> Iterator[None]:
         sys.unraisablehook,
     )
 
-    def end_for(kind: type[BaseException] | None) -> None:
-        if kind is not None and issubclass(kind, MemoryError):
-            end()
-
     def handle_in_thread(about: threading.ExceptHookArgs) -> None:
-        end_for(about.exc_type)
+        if _lacks_memory(about.exc_value):
+            end()
         of_threads(about)
 
     def handle_unraisable(about: sys.UnraisableHookArgs) -> None:
-        end_for(about.exc_type)
+        if _lacks_memory(about.exc_value):
+            end()
         of_others(about)
 
     def handle(loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
-        if isinstance(about.get("exception"), MemoryError):
+        if _lacks_memory(about.get("exception")):
             end()
         elif before is None:
             loop.default_exception_handler(about)
@@ -125,6 +129,10 @@ def watched() -> Iterator[None]:
     threading.excepthook, sys.unraisablehook = handle_in_thread, handle_unraisable
     try:
         yield
+    except Exception as error:
+        if _lacks_memory(error):
+            end()
+        raise
     finally:
         loop.set_exception_handler(before)
         threading.excepthook, sys.unraisablehook = of_threads, of_others

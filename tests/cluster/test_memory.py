@@ -139,14 +139,18 @@ async def test_a_worker_ends_where_a_thread_finds_no_memory(
     monkeypatch.setattr(threading, "excepthook", others.append)
     monkeypatch.setattr(sys, "unraisablehook", others.append)
     with memory.watched():
-        for error in (MemoryError(), ValueError("no")):
+        for error in (MemoryError(), RuntimeError("can't start new thread"), ValueError("no")):
             thread = threading.Thread(target=failing(error))
             thread.start()
             thread.join()
-        about: Any = SimpleNamespace(exc_type=MemoryError)
+        about: Any = SimpleNamespace(exc_value=MemoryError())
         sys.unraisablehook(about)
-    assert ends == [1, 1]
-    assert [each.exc_type for each in others] == [MemoryError, ValueError, MemoryError]
+    assert ends == [1, 1, 1]
+    kinds = [type(each.exc_value) for each in others]
+    assert kinds == [MemoryError, RuntimeError, ValueError, MemoryError]
+    with pytest.raises(RuntimeError), memory.watched():
+        raise RuntimeError("can't start new thread")
+    assert len(ends) == 4
     monkeypatch.undo()
     assert before == (threading.excepthook, sys.unraisablehook)
 
