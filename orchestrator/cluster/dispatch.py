@@ -16,8 +16,7 @@ from orchestrator.cluster.queue_tables import check_rights, engine_of, trouble_o
 from orchestrator.errors import JournalError
 from orchestrator.journal.location import Address
 from orchestrator.journal.orders import MOST_PRIORITY
-from orchestrator.journal.postgres import LostError
-from orchestrator.journal.store import Database
+from orchestrator.journal.store import Database, LostError
 
 # No worker takes a run from here: it waits for an answer, or for a worker that can carry it.
 ASIDE = "orchestrator_aside"

@@ -8,8 +8,7 @@ from typing import Any
 
 from orchestrator.cluster.turns import Turn
 from orchestrator.errors import JournalError, OrchestratorError
-from orchestrator.journal.postgres import LostError
-from orchestrator.journal.store import Database
+from orchestrator.journal.store import Database, LostError
 
 # Where the database is gone, the journal reports that within this time, once.
 FAILS_S = 10.0

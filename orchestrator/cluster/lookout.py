@@ -22,8 +22,7 @@ from orchestrator.journal import history, workers
 from orchestrator.journal.glance import is_answered
 from orchestrator.journal.history import OPEN, PAUSED
 from orchestrator.journal.location import Location, store_of
-from orchestrator.journal.postgres import LostError
-from orchestrator.journal.store import Database
+from orchestrator.journal.store import Database, LostError
 from orchestrator.journal.workers import WORKER
 
 # A worker whose connection has ended has so long to make a new one. It knows when it has been heard

@@ -11,9 +11,10 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 
 from orchestrator.errors import JournalError
 from orchestrator.journal.location import Address
-from orchestrator.journal.postgres import LostError, conninfo
+from orchestrator.journal.postgres import conninfo
 from orchestrator.journal.postgres_errors import unusable
 from orchestrator.journal.postgres_schema import AS_OWNER
+from orchestrator.journal.store import LostError
 
 QUEUE_SCHEMA = "dbos"
 # Who is frozen as it takes a run does not keep others from it for long.

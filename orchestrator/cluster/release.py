@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from orchestrator.cluster.guard import AGAIN_S
 from orchestrator.cluster.needs import needs_of
 from orchestrator.cluster.offers import Offer
 from orchestrator.documents.encode import to_json
@@ -21,7 +22,6 @@ from orchestrator.journal.store import Database
 # So many runs of each place of the workers of a queue are before it is full. Workers of several
 # queues could wait for each other's: there it is as few as keep them busy until the next look.
 AHEAD, AHEAD_OF_SEVERAL = 8, 2
-AGAIN_S = 60.0  # after which a run is tried again that could not be put into a queue
 SOME = 200  # runs that are released in one look to one queue
 _LOCK = 0x4F524351  # one process at a time counts how many are under way
 _WAITS = """select exists(select from queued where queue is null and not begun and due <= now_s())

@@ -16,7 +16,7 @@ from orchestrator.client import Orchestrator
 from orchestrator.cluster import memory, waiting
 from orchestrator.cluster.carried import Carried, ElsewhereError, Left, status_of
 from orchestrator.cluster.dispatch import ASIDE, Dispatch, HandedOver
-from orchestrator.cluster.guard import why_of
+from orchestrator.cluster.guard import AGAIN_S, why_of
 from orchestrator.cluster.lookout import GRACE_S, Lookout
 from orchestrator.cluster.offers import Offer
 from orchestrator.cluster.outages import Outages
@@ -26,13 +26,12 @@ from orchestrator.errors import CarriedError, JournalError, OrchestratorError, S
 from orchestrator.journal import history, losses
 from orchestrator.journal.history import PAUSED, RUNNING
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.postgres import LostError
 from orchestrator.journal.recorder import Unknown
+from orchestrator.journal.store import LostError
 from orchestrator.journal.workers import WORKER
 
 LOOK_S = 1.0  # between two attempts to carry a run that another process carries
 LOOK_MOST_S = 10.0  # for one look, which may have to wait for the database
-AGAIN_S = 60.0  # after which a worker tries a run once more that it could not carry
 DRAIN_S = 30.0
 
 

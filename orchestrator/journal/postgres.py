@@ -19,8 +19,7 @@ from orchestrator.journal.location import CONNECTION, Address
 from orchestrator.journal.postgres_errors import said_by, unusable, wrong_url
 from orchestrator.journal.postgres_schema import SCHEMA, migrate, version_of
 from orchestrator.journal.records import WRITE
-from orchestrator.journal.store import LostError as LostError
-from orchestrator.journal.store import Rows
+from orchestrator.journal.store import LostError, Rows
 
 # A process that is frozen in the middle of a transaction does not keep others from its rows.
 _OPTIONS = f"-c search_path={SCHEMA} -c idle_in_transaction_session_timeout=5s -c lock_timeout=15s"

@@ -14,12 +14,11 @@ from orchestrator.errors import JournalError
 from orchestrator.journal.location import Address, store_of
 from orchestrator.journal.postgres import (
     RESTART_S,
-    LostError,
     PostgresConnection,
     check,
     connect,
 )
-from orchestrator.journal.store import Database
+from orchestrator.journal.store import Database, LostError
 
 BEAT_S = 1.0
 # Before others may take over what this process carries: it has gone on, or has ended, by then.
@@ -162,13 +161,13 @@ class PostgresSession:
     def _beat(self) -> None:
         db, began = self._connected(), time.monotonic()
         # Not those that are taken while this is asked, which the answer may not have.
-        known = {run: carried for run, carried in list(self.carried.items()) if carried.has_row}
+        known = [(run, each) for run, each in list(self.carried.items()) if each.has_row]
         rows = db.execute(_BEAT, (self.process, WATCHED_S))
         found = {run: wants for run, *wants in rows.fetchall()}
-        for run, carried in list(self.carried.items()):
+        for run, carried in known:
             if run in found:
                 carried.is_asked_to_end, carried.is_watched = found[run]
-            elif known.get(run) is carried:
+            else:
                 carried.lose()
         self._beaten = began  # only now, since what is lost must not go on
 

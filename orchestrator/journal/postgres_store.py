@@ -16,7 +16,6 @@ from orchestrator.errors import JournalError
 from orchestrator.journal.live import FRESH_S
 from orchestrator.journal.location import Address
 from orchestrator.journal.postgres import (
-    LostError,
     NoJournalError,
     PostgresConnection,
     check,
@@ -24,7 +23,7 @@ from orchestrator.journal.postgres import (
 )
 from orchestrator.journal.postgres_claim import ALIVE, PostgresClaim
 from orchestrator.journal.postgres_session import PostgresSession, opened, roll_back
-from orchestrator.journal.store import Database
+from orchestrator.journal.store import Database, LostError
 from orchestrator.sharing.cluster import Cluster
 from orchestrator.sharing.holders import QUERY, locks_of
 

@@ -24,7 +24,7 @@ from orchestrator.journal.history import reading
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.location import Address
 from orchestrator.journal.orders import MOST_PRIORITY
-from orchestrator.journal.postgres import LostError
+from orchestrator.journal.store import LostError
 from tests.journals import ask
 from tests.postgres import Server
 from tests.real_servers import until

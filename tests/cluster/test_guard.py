@@ -21,7 +21,7 @@ from orchestrator.cluster.turns import Turn
 from orchestrator.cluster.waiting import why
 from orchestrator.journal.history import find, reading
 from orchestrator.journal.location import Address
-from orchestrator.journal.postgres import LostError
+from orchestrator.journal.store import LostError
 from orchestrator.journal.workers import places
 from tests.cluster.test_worker import ASK, List, submitted, until, working_on
 from tests.journals import ask
@@ -35,12 +35,6 @@ BAD_SCHEDULES = {
     "request": "('{')",
     "workflow, request": "('w', '{\"inputs\": {}}')",  # no settings
 }
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """A database is the same for all event loops."""
-    return "asyncio"
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DataError, InvalidRequestError, ProgrammingError
 from orchestrator import JournalError
 from orchestrator.cluster.queue_tables import check_rights, engine_of, trouble_of
 from orchestrator.journal.location import Address
-from orchestrator.journal.postgres import LostError
+from orchestrator.journal.store import LostError
 from tests.postgres import PASSWORD, USER, Server
 
 

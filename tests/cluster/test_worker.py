@@ -30,20 +30,13 @@ from orchestrator.journal.history import reading, runs
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept_run import ask_to_end
 from orchestrator.journal.location import Address
-from orchestrator.journal.postgres import LostError
-from orchestrator.journal.store import Database
+from orchestrator.journal.store import Database, LostError
 from tests.journals import ask
 from tests.postgres import Server
 
 pytestmark = pytest.mark.anyio
 FLOW: dict[str, Any] = {"name": "w", "tasks": [{"id": "a", "value": 1}]}
 ASK: dict[str, Any] = {"name": "w", "tasks": [{"id": "a", "ask": {"message": "a?"}}]}
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """A database is the same for all event loops."""
-    return "asyncio"
 
 
 @pytest.fixture(autouse=True)
