@@ -26,12 +26,6 @@ HOUR = 3600.0
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """A database is the same for all event loops."""
-    return "asyncio"
-
-
-@pytest.fixture
 async def make(database: Address) -> Any:
     async def make(*, ago_s: float, catch_up: bool = False) -> None:
         flow = {"name": "w", "inputs": {"n": {}}, "tasks": [{"id": "a", "value": "$INPUT.n"}]}

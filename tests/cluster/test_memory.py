@@ -16,12 +16,6 @@ import pytest
 from orchestrator.cluster import memory
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Workers are programs, which run on asyncio."""
-    return "asyncio"
-
-
 def failing(error: Exception) -> Callable[[], None]:
     def fail() -> None:
         raise error

@@ -24,12 +24,6 @@ GONE = {"s": Server(name="s", command="/there/is/no/program")}
 LEFT = 'runs that need server "s" are left to other workers for 60 s: server "s" did not start: '
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """A database is the same for all event loops."""
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits a second."""

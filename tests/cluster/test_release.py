@@ -26,12 +26,6 @@ PLAIN = Offer.of(1, (), ())
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """A database is the same for all event loops."""
-    return "asyncio"
-
-
-@pytest.fixture
 async def engine(database: Address) -> Any:
     async with Orchestrator({"s": "http://127.0.0.1:9/"}, journal=database) as engine:
         yield engine

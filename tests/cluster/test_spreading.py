@@ -44,12 +44,6 @@ pytestmark = pytest.mark.anyio
 TEN = list(range(10))
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """A database is the same for all event loops."""
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits a second, and parts are small."""

@@ -24,12 +24,6 @@ FLOW = {"name": "w", "tasks": [{"id": "a", "value": 1}]}
 CALLS = {"name": "c", "tasks": [{"id": "a", "tool": "s:t"}]}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """A database is the same for all event loops."""
-    return "asyncio"
-
-
 async def test_each_reason_is_told(database: Address, capsys: pytest.CaptureFixture[str]) -> None:
     def reason(run: str) -> str:
         return why(database, history.find(database, run)).text
