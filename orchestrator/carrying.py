@@ -102,8 +102,7 @@ class Carrying(Inspector):
             if isinstance(kept.recorder, PartRecorder):
                 request = request_of_part(kept.recorder, options, self._pool)
             else:
-                begins = not (to_end and kept.was_queued)
-                request = request_of(record, self._own(options), self._pool, begins=begins)
+                request = request_of(record, self._own(options), self._pool, to_end=to_end)
             if record.kind == "fork" and record.origin is not None:
                 of = journal.location, record.origin, request.workflow, secrets
                 request = request.reusing(await to_thread.run_sync(reuse_of, *of))
@@ -153,14 +152,13 @@ class Carrying(Inspector):
         if not checks:
             named: Iterable[str] = loaded.plan.servers
             losses = Losses() if kept is None else kept.losses
-            has_begun = recorder is None or recorder.resumed > 0 or request.needs is not None
-            if losses.is_end or not has_begun:
+            if losses.is_end or request.needs is None:
                 # It ends before it goes on: nothing is called but what `finally` has.
                 named = () if loaded.plan.finally_ is None else loaded.plan.finally_.servers
             if losses.is_bare:  # what is kept of it stays as it is
                 named, recorder = (), None
             await self._pool.open(named, request.times)
-            await self._pool.learn_prompts(loaded.plan.prompt_servers)
+            await self._pool.learn_prompts(loaded.plan.prompt_servers.intersection(named))
             yield self._new_run(request, recorder=recorder)
             return
         # A run that goes on is refused as it is: begun, it would end with what is found later.

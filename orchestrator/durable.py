@@ -34,7 +34,7 @@ from orchestrator.journal.kept_run import BEAT_S, KeptRun, RunRecord
 from orchestrator.journal.location import Location, store_of
 from orchestrator.journal.part import PartRecorder
 from orchestrator.journal.records import Key, Record
-from orchestrator.preflight import WorkflowSource, check_offline, not_shared
+from orchestrator.preflight import WorkflowSource, check_end, check_offline, not_shared
 from orchestrator.run_request import Inputs, RunOptions, RunRequest, asking, new_settings
 from orchestrator.servers.config import secrets_by_name
 from orchestrator.servers.policies import RESOURCES, limits_of
@@ -96,19 +96,20 @@ def _loaded(text: str) -> Workflow:
 
 
 def request_of(
-    record: RunRecord, options: RunOptions, pool: ServerPool, *, begins: bool = True
+    record: RunRecord, options: RunOptions, pool: ServerPool, *, to_end: bool = False
 ) -> RunRequest:
     """The request that a record was made of; some options count as `Runs.resume` says.
 
-    A run that never `begins` needs no servers, unless its `finally` calls any.
+    One that is taken up `to_end` needs only the servers of its `finally`.
 
     Raises:
         WorkflowError: Its servers are not configured here.
     """
     workflow = workflow_of(record.workflow)
     inputs = dict(record.inputs)
-    last = workflow.plan.finally_
-    if begins or (last is not None and last.servers):
+    if to_end:
+        check_end(workflow, pool)
+    else:
         inputs = check_offline(workflow, pool, inputs)
     settings = RunSettings(run_id=record.id, random=random.random, **record.settings)
     settings = asking(settings, options)
@@ -258,7 +259,7 @@ async def letting_go(kept: KeptRun) -> AsyncIterator[None]:
         yield
     except BaseException as error:
         with anyio.CancelScope(shield=isinstance(error, Exception)):
-            await kept.free()
+            await kept.let_go()
         raise
 
 

@@ -23,7 +23,7 @@ from orchestrator.trust import flow_errors, flow_findings
 from orchestrator.workflow.inner import in_own_files
 from orchestrator.workflow.inputs import complete_inputs
 from orchestrator.workflow.model import Workflow
-from orchestrator.workflow.plan import CallTemplate, TaskPlan
+from orchestrator.workflow.plan import CallTemplate, Plan, TaskPlan
 
 if TYPE_CHECKING:
     from orchestrator.check.earlier import Earlier
@@ -166,11 +166,25 @@ def allowed_tools(servers: Mapping[str, Server], listed: Listed) -> dict[str, To
     }
 
 
+def check_end(workflow: Workflow, pool: ServerPool) -> None:
+    """Check what has to be there to end a run: the servers of its `finally`.
+
+    Raises:
+        WorkflowError: One of them is not configured.
+    """
+    last = workflow.plan.finally_
+    _refuse(workflow, [] if last is None else _unknown_of(last, pool.servers))
+
+
 def unknown_servers(workflow: Workflow, servers: Mapping[str, Server]) -> list[Problem]:
     """The servers that a workflow names and that are not configured."""
+    return _unknown_of(workflow.plan, servers)
+
+
+def _unknown_of(plan: Plan, servers: Mapping[str, Server]) -> list[Problem]:
     return [
         problems.unknown_server(target.server, servers, at, task.id, target.tool)
-        for task, target, at in workflow.plan.calls
+        for task, target, at in plan.calls
         if target.server not in servers
     ]
 

@@ -36,6 +36,7 @@ TAKE_S = 1.0  # between two looks for runs that others could not carry
 # Of many workers each asks less often whether it is its turn: so many do for each turn.
 ASKED = 4
 MOST_S = 2.0
+Choose = Callable[[Database, str, Mapping[Offer, int]], str | None]
 _NONE = "no run can be handed out"
 _LATE = "select 1 from queued where run=? and due <= now_s()"
 # Of those that wait for an answer, the ones that have any, or need none any more; a part asks as
@@ -129,7 +130,19 @@ class Lookout:
         """
         with history.reading(self._location) as db:
             others = offering.offers(db, but=self._outages.worker)
-            self._dispatch.put_again(run, release.queue_for(db, run, others) or ASIDE)
+            if (queue := release.queue_for(db, run, others)) is None:
+                release.lay_aside(db, run)
+            self._dispatch.put_again(run, queue or ASIDE)
+
+    def lay_aside(self, run: str) -> None:
+        """Have nobody go on with a run before it is answered, or a worker can carry it.
+
+        Raises:
+            JournalError: The database is lost, maybe only for a moment.
+        """
+        with history.reading(self._location) as db:
+            release.lay_aside(db, run)
+            self._dispatch.put_again(run, ASIDE)
 
     def _look_for_all(self, db: Database, its: Turn) -> None:
         fire(db, self._guard)
@@ -162,6 +175,8 @@ class Lookout:
         """
         found = [Released(run, ASIDE, priority) for run, priority in self._dispatch.unknown(db)]
         put = self._put(db, found)
+        for each in put:
+            release.lay_aside(db, each.run)
         if put:
             several = "1 run was" if len(put) == 1 else f"{len(put):,} runs were"
             self._tell(
@@ -221,9 +236,15 @@ class Lookout:
             if gone[worker] and self._put_again(db, run, offers):
                 self._tell(f"run {run} is taken over from worker {worker}, which is gone")
 
-    def _put_again(self, db: Database, run: str, offers: Mapping[Offer, int]) -> bool:
+    def _put_again(
+        self,
+        db: Database,
+        run: str,
+        offers: Mapping[Offer, int],
+        choose: Choose = release.queue_for,
+    ) -> bool:
         """Put a run into a queue whose workers can carry it, if there are any now."""
-        if (queue := release.queue_for(db, run, offers)) is None:
+        if (queue := choose(db, run, offers)) is None:
             return False
         what = f"run {run} cannot be handed out again"
         return not self._guard.attempt(db, what, self._dispatch.put_again, run, queue)
@@ -245,7 +266,7 @@ class Lookout:
         """Take what others could not carry, and this worker may."""
         for run, status in self._aside(db).items():
             if status in OPEN and status != PAUSED and self._may_take(run):
-                self._put_again(db, run, {self._outages.offer: 1})
+                self._put_again(db, run, {self._outages.offer: 1}, release.queue_again)
 
     def _aside(self, db: Database) -> dict[str, str]:
         """What may go on of what is aside, with its status."""

@@ -44,6 +44,14 @@ order by q.priority desc, q.run limit ?::integer"""
 _TO_HAND = """select run, queue, priority from queued where queue = any(?::text[])
 and not begun and not handed order by priority desc, run limit ?::integer"""
 
+_WANTS = """select q.workflow, q.max_runs from queued as q join run as r on r.id=q.run
+where q.run=? and r.status='queued' and q.max_runs is not null"""
+_OF_WORKFLOW = """select count(*) from queued as q join run as r on r.id=q.run where q.workflow=?
+and (r.status='running' or r.status='queued' and q.queue is not null)"""
+_PUT = """update queued set queue=?, begun = exists(
+select from run where id=queued.run and status <> 'queued') where run=?"""
+_ASIDE = """update queued set queue=null, begun=true where run=?
+and exists(select from run where id=queued.run and status='queued')"""
 _LATER = """update queued set queue=null, due=greatest(due, now_s() + ?::double precision)
 where run=?"""
 
@@ -131,8 +139,27 @@ def queue_for(db: Database, run: str, offers: Mapping[Offer, int]) -> str | None
     if not fit:
         return None
     queue = max(fit)[1]
-    db.execute("update queued set queue=? where run=?", (queue, run))
+    db.execute(_PUT, (queue, run))
     return queue
+
+
+def queue_again(db: Database, run: str, offers: Mapping[Offer, int]) -> str | None:
+    """The same for a run that is aside; None, too, if too many of its workflow are under way."""
+    if (wants := db.execute(_WANTS, (run,)).fetchone()) is None:
+        return queue_for(db, run, offers)
+    workflow, max_runs = wants
+    with alone(db):
+        return queue_for(db, run, offers) if under_way(db, workflow) < max_runs else None
+
+
+def under_way(db: Database, workflow: str) -> int:
+    """How many submitted runs of a workflow have begun, or are about to."""
+    return int(db.execute(_OF_WORKFLOW, (workflow,)).fetchone()[0])
+
+
+def lay_aside(db: Database, run: str) -> None:
+    """Have a run that could not begin keep none of its workflow from that."""
+    db.execute(_ASIDE, (run,))
 
 
 def postpone(db: Database, run: str) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from orchestrator.cluster.offers import Offer, offers
+from orchestrator.cluster.release import under_way
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import approximately, counted, cut, quoted
 from orchestrator.journal.glance import is_answered
@@ -27,8 +28,6 @@ queue is null from queued where run=?"""
 _BEFORE = """select count(*) from (select from queued as q join run as r on r.id=q.run
 where not q.begun and r.status='queued' and q.due <= now_s()
 and (q.priority > ? or q.priority = ? and q.run < ?) limit ?::integer) as before"""
-_UNDER_WAY = """select count(*) from queued as q join run as r on r.id=q.run where q.workflow=?
-and (r.status='running' or r.status='queued' and q.queue is not null)"""
 _MAX_REASON = 500  # characters
 _ASIDE = """select payload from record where run=? and kind='aside'
 and moment = (select max(moment) from record where run=?)"""
@@ -98,14 +97,13 @@ def _reasons(db: Database, run: KnownRun, start: str) -> Iterator[Waits]:
         when = f"{at:%Y-%m-%d %H:%M:%S}"
         yield Waits("due", f"it is due at {when}, in {approximately(due_s)}")
     yield from _missing(offered, names_of(labels), names_of(servers), start)
+    most = max_runs if is_new and is_held else None
+    if most is not None and (others := under_way(db, workflow)) >= most:
+        of = f"{counted(others, 'submitted run')} of workflow {quoted(workflow)}"
+        yield Waits("max", f"{of} under way, and it begins while fewer than {most} are")
     if last is not None:
         reason = json.loads(mask(last[0]))["why"]
         yield Waits("aside", f"no worker could carry it so far, each tries every minute: {reason}")
-    if is_new and is_held and max_runs is not None:
-        (under_way,) = db.execute(_UNDER_WAY, (workflow,)).fetchone()
-        if under_way >= max_runs:
-            of = f"{counted(under_way, 'submitted run')} of workflow {quoted(workflow)}"
-            yield Waits("max", f"{of} under way, and it begins while fewer than {max_runs} are")
     (before,) = db.execute(_BEFORE, (priority, priority, run.id, _MOST)).fetchone()
     if is_new and before:
         number = f"{_MOST:,} runs or more" if before == _MOST else counted(before, "run")

@@ -15,7 +15,7 @@ from anyio.lowlevel import EventLoopToken, current_token
 from orchestrator.client import Orchestrator
 from orchestrator.cluster import memory, waiting
 from orchestrator.cluster.carried import Carried, ElsewhereError, Left, status_of
-from orchestrator.cluster.dispatch import ASIDE, Dispatch, HandedOver
+from orchestrator.cluster.dispatch import Dispatch, HandedOver
 from orchestrator.cluster.guard import AGAIN_S, why_of
 from orchestrator.cluster.lookout import GRACE_S, Lookout
 from orchestrator.cluster.offers import Offer
@@ -185,7 +185,7 @@ class Worker:
         while self._journal.error is None:
             try:
                 if how is Left.ASIDE:
-                    self._dispatch.put_again(run, ASIDE)
+                    self._lookout.lay_aside(run)
                 else:
                     self._lookout.give_back(run)
             except LostError:  # the journal says whether for good

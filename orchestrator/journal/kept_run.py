@@ -22,6 +22,9 @@ from orchestrator.journal.store import Database
 from orchestrator.journal.writer import Lease, Writer
 
 BEAT_S = 1.0
+_UNBEGUN = """update run set status=?, resumed=resumed-1
+where id=? and epoch=? and status=? and kind <> 'part'
+and not exists(select 1 from record where run=run.id and kind not in ('aside', 'lost'))"""
 _WAITS = "update queued set due=now_s() + ?::double precision where run=?"
 
 
@@ -181,6 +184,16 @@ class KeptRun:
         await self.free()
         if self.lease.error is None:
             self.lease.error = JournalError(f"run {self.lease.run} is left to another process")
+
+    async def let_go(self) -> None:
+        """The same of a run that an error ends here; it is as before if nothing of it is kept.
+
+        So one that was submitted, and could not begin here, still waits to begin.
+        """
+        if self.was_queued:
+            values = QUEUED, self.lease.run, self.lease.epoch, RUNNING
+            self._writer.put(self.lease, _UNBEGUN, lambda: values)
+        await self.free()
 
     async def free(self) -> None:
         """Let another process take it up; returns when others see that."""

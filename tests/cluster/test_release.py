@@ -10,7 +10,7 @@ import pytest
 from orchestrator import Orchestrator, Order
 from orchestrator.cluster import release
 from orchestrator.cluster.offers import Offer, forget_old, offers
-from orchestrator.cluster.release import handed, postpone, queue_for, waits
+from orchestrator.cluster.release import handed, lay_aside, postpone, queue_again, queue_for, waits
 from orchestrator.cluster.waiting import note
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import reading
@@ -135,6 +135,35 @@ async def test_no_more_runs_of_a_workflow_are_under_way_than_it_may(
     for run in few[1:3]:
         has(database, run, "paused")  # a run that waits for an answer is not under way
     assert released(db) == few[3:]
+
+
+async def test_a_run_that_cannot_begin_is_not_under_way_and_waits_for_its_turn(
+    engine: Orchestrator, db: Database, database: Address
+) -> None:
+    first, second, third = [await submit(engine, "few", Order(max_runs=1)) for _ in range(3)]
+    assert released(db) == [first]
+    lay_aside(db, first)
+    assert released(db) == [second]
+    assert queue_again(db, first, {PLAIN: 1}) is None
+    has(database, second, "success")
+    assert queue_again(db, first, {PLAIN: 1}) == PLAIN.queue
+    assert released(db) == []  # it is about to begin
+    has(database, first, "running")
+    lay_aside(db, first)  # it has begun
+    assert released(db) == []
+    assert queue_again(db, first, {PLAIN: 1}) == PLAIN.queue
+    has(database, first, "success")
+    assert released(db) == [third]
+
+
+async def test_runs_that_cannot_begin_keep_no_place_of_a_queue(
+    engine: Orchestrator, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "AHEAD", 1)
+    first, second = await submit(engine), await submit(engine)
+    assert released(db) == [first]
+    lay_aside(db, first)
+    assert released(db) == [second]
 
 
 async def test_what_was_begun_or_ended_by_hand_is_not_handed_out(

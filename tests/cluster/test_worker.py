@@ -418,7 +418,8 @@ async def test_a_run_that_cannot_be_carried_here_is_left_to_others_and_told_once
         await until(lambda: queue.put_again_)
         assert await queue.hand_out(run) == ""
         assert len(queue.told) == 1
-    assert runs(database)[0].status == "interrupted"
+    (known,) = runs(database)
+    assert (known.status, known.resumed) == ("queued", 0)  # nothing of it was called
     queue.put_again_.clear()
     async with working_on(database, {}, queue):
         looks = queue.looks
@@ -427,6 +428,26 @@ async def test_a_run_that_cannot_be_carried_here_is_left_to_others_and_told_once
     async with working_on(database, gate.servers, queue):
         await until(lambda: queue.put_again_)
         assert await queue.hand_out(run) == "success"
+
+
+async def test_a_run_that_cannot_begin_keeps_no_other_of_its_workflow_from_that(
+    database: Address,
+) -> None:
+    gate = Gate()
+    gate.may_end.set()
+    first, second = [await submitted(database, gate.flow(), gate.servers) for _ in range(2)]
+    ask(database, f"update queued set max_runs=1, due=case when run='{first}' then 0 else 4e9 end")
+    async with working_on(database, {"s": MCPServer("s")}) as (queue, worker, _):
+        await until(lambda: queue.waiting == [first])
+        assert await queue.hand_out(first) == ""
+        ask(database, "update queued set due=0")
+        await until(lambda: queue.waiting == [first, second])
+        worker._cannot[first] = 0.0  # a minute later, the other one is about to begin
+        looks = queue.looks
+        await until(lambda: queue.looks > looks + 2)
+        assert queue.put_again_ == []
+        ask(database, f"update run set status='success' where id='{second}'")
+        await until(lambda: queue.put_again_ == [first])
 
 
 async def test_a_run_that_waits_for_an_answer_goes_on_when_it_has_one(database: Address) -> None:
@@ -483,7 +504,7 @@ async def test_a_bug_is_no_outcome_of_a_run(
         monkeypatch.undo()
         monkeypatch.setattr(worker, "_carry", none_left)
         assert await queue.hand_out(run) == ""
-    assert runs(database)[0].status == "interrupted"
+    assert runs(database)[0].status == "queued"
 
 
 async def test_a_worker_is_watched_from_its_start_to_its_end(
