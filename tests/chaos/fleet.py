@@ -198,6 +198,12 @@ class Fleet:
         rows = self.ask("select id, status, result from run where result is not null")
         return {run: (status, json.loads(result)["output"]) for run, status, result in rows}
 
+    def failures(self, run: str) -> list[str]:
+        """What the tasks and the items of a run have failed with."""
+        query = """select path, item, left(payload, 500) from record
+        where run=%s and kind in ('task', 'item') and payload not like '%%"status": "success"%%'"""
+        return [f"{path} {item}: {payload}" for path, item, payload in self.ask(query, run)]
+
     def written(self) -> dict[str, tuple[int, int]]:
         """Of each run that has ended, what tells whether anything of it is written after that."""
         rows = self.ask(

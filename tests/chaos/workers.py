@@ -199,6 +199,7 @@ class Siege:
         for run, n in self.runs.items():
             if results.get(run) != ("success", expected(n)):
                 self.faults.append(f"run {n} ({run}) has come to {results.get(run)}")
+                print(*self.fleet.failures(run), *self.fleet.said_of([run]), sep="\n", flush=True)
         self.ended = self.fleet.written() | self.ended
         time.sleep(2.0)  # for what those write that were frozen
         if changed := {run for run, now in self.fleet.written().items() if now != self.ended[run]}:
