@@ -14,10 +14,10 @@ from orchestrator.cli.history import configured, path_of, size_of, worker_comman
 from orchestrator.cli.kept_run import NamedRun
 from orchestrator.cli.pool import pool_of
 from orchestrator.cli.streams import write, write_json
-from orchestrator.cli.tool_sources import lock_of, servers_for, servers_if_any
+from orchestrator.cli.tool_sources import lock_of, read_servers, servers_for, servers_if_any
 from orchestrator.cluster.waiting import why
 from orchestrator.documents.text import counted
-from orchestrator.errors import UnknownTaskError, WorkflowError
+from orchestrator.errors import ConfigError, UnknownTaskError, WorkflowError
 from orchestrator.journal import history
 from orchestrator.journal.asked import wants
 from orchestrator.journal.history import INTERRUPTED, PAUSED, RUNNING, parts
@@ -245,7 +245,7 @@ def cancel(options: argparse.Namespace) -> int:
         run = history.find(path, run.id)
     elif run.status in history.OPEN:
         try:
-            _end_here(options, path, run.id, is_queued=run.status == history.QUEUED)
+            _end_here(options, path, run.id)
         except UnreadableError as error:  # nor can its finally be
             complain(error)
             take_back(path, run.id, RUNNING if run.status == INTERRUPTED else run.status)
@@ -267,21 +267,27 @@ def cancel(options: argparse.Namespace) -> int:
     return 0 if run.status == "cancelled" else FAILED
 
 
-def _end_here(options: argparse.Namespace, path: Location, run: str, *, is_queued: bool) -> None:
+def _end_here(options: argparse.Namespace, path: Location, run: str) -> None:
     """End a run that no process carries: the tasks of its finally run in this one."""
     from orchestrator.cli.exporting import exporting
     from orchestrator.cli.signals import in_event_loop
     from orchestrator.client import Orchestrator
     from orchestrator.durable import workflow_of
+    from orchestrator.preflight import check_end
 
     workflow = workflow_of(kept_request(path, run)["workflow"])
     last = workflow.plan.finally_
-    needs = not is_queued or (last is not None and bool(last.servers))
-    servers = servers_for(options, workflow) if needs else servers_if_any(options)
+    needed = last is not None and bool(last.servers)
+    try:
+        servers = read_servers(options) if needed else servers_if_any(options)
+        pool = pool_of(options, servers, lock_of(options))
+        check_end(workflow, pool)
+    except (ConfigError, WorkflowError):
+        complain(f"run {run} is not cancelled: its finally calls servers, which have to be here")
+        raise
     journal = journal_of(options, _table_of(servers))
 
     async def end() -> None:
-        pool = pool_of(options, servers, lock_of(options))
         async with Orchestrator(pool, journal=journal) as orchestrator:
             await orchestrator.end(run)
 

@@ -16,6 +16,7 @@ import anyio
 import pytest
 
 from orchestrator import Orchestrator, durable
+from orchestrator.cli import main
 from orchestrator.cli.asking import Terminal, parsed, terminal
 from orchestrator.engine.question import Question, Reply
 from orchestrator.engine.run import Run
@@ -45,6 +46,32 @@ def test_a_paused_run_is_cancelled_where_no_process_carries_it(said: Said, write
     }
     code, _, err = said("cancel", "last")
     assert (code, "has ended with status cancelled" in err) == (1, True)
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_run_is_cancelled_where_its_servers_are_not_unless_its_finally_calls_them(
+    said: Said, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    tasks = [echo("before", 1), {"id": "go", "ask": {"message": "Go on?"}}, echo("after", 2)]
+    value = {"id": "bye", "value": "$OUTPUT[before].value"}
+    for last in (value, echo("bye", 1)):
+        assert said("run", write(*tasks, **{"finally": [last]}), "--json")[1]["status"] == "paused"
+    needs, plain = (run["id"] for run in said("runs", "--json")[1])
+    (tmp_path / "away").mkdir()
+    monkeypatch.chdir(tmp_path / "away")
+    other = Path("other.toml")
+    other.write_text('[servers.other]\ncommand = "true"\n')
+    for words in (["--servers", str(other)], []):
+        assert main(["cancel", needs, *words]) == 2
+        assert f"run {needs} is not cancelled: its finally calls" in capsys.readouterr().err
+    resumed = {run["id"]: run["resumed"] for run in said("runs", "--json")[1]}
+    assert resumed == {needs: 0, plain: 0}  # nobody has taken it up for that
+    assert main(["cancel", plain, "--servers", str(other)]) == 0
+    capsys.readouterr()
+    assert said("show", plain, "bye")[1]["output"] == 1
+    assert said("cancel", needs)[0] == 0
+    assert said("show", needs, "bye")[1]["status"] == "success"
 
 
 def test_a_run_that_is_queued_has_no_question_yet(journal: Path, said: Said, write: Write) -> None:
