@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from orchestrator.cli import FAILED
 from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.history import configured, database_of, path_of, worker_command
 from orchestrator.cli.streams import write, write_json
@@ -36,10 +37,17 @@ def schedules(options: argparse.Namespace) -> int:
         store_of(journal).session().call(lambda db: kept.remove(db, options.remove))
         print(f"schedule {quoted(options.remove)} is removed", file=sys.stderr)
         return 0
-    found = kept.known(journal)
+    found, wrong = kept.known(journal)
     if options.json:
         write_json([each.to_dict() for each in found])
-        return 0
+    else:
+        _show(found)
+    for error in wrong:
+        complain(error)
+    return FAILED if wrong else 0
+
+
+def _show(found: list[Schedule]) -> None:
     from orchestrator.cli.rows import new_console
 
     new_console().print(_table(found))
@@ -50,7 +58,6 @@ def schedules(options: argparse.Namespace) -> int:
         if each.missed:
             passed = f"{each.missed:,} of its times passed while no worker was connected"
             complain(f"schedule {quoted(each.name)}: {passed}")
-    return 0
 
 
 def _table(found: list[Schedule]) -> Table:

@@ -22,7 +22,7 @@ from orchestrator.journal.hiding import mask
 from orchestrator.journal.history import reading
 from orchestrator.journal.location import Location, lacking
 from orchestrator.journal.orders import Order, names_of
-from orchestrator.journal.store import Database
+from orchestrator.journal.store import Database, LostError
 
 _COLUMNS = "name, workflow, cron, zone, catch_up, priority, max_runs, labels, servers"
 _TIMES = "next, last, run, missed, (request::json -> 'inputs')::text"
@@ -159,11 +159,22 @@ def _was(
             yield f"{name.replace('_', '-')} {'none' if value is None else value}"
 
 
-def known(journal: Location) -> list[Schedule]:
-    """All schedules, by name. Raises `JournalError`."""
+def known(journal: Location) -> tuple[list[Schedule], list[JournalError]]:
+    """All schedules, by name, and why each other one cannot be read.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
+    found, wrong = list[Schedule](), list[JournalError]()
     with reading(journal) as db:
-        names = db.execute("select name from schedule order by name").fetchall()
-        return [each for (name,) in names for each in _named(db, name)]
+        for (name,) in db.execute("select name from schedule order by name").fetchall():
+            try:
+                found += _named(db, name)
+            except LostError:
+                raise
+            except JournalError as error:
+                wrong.append(error)
+    return found, wrong
 
 
 def _named(db: Database, name: str) -> list[Schedule]:

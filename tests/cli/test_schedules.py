@@ -130,6 +130,24 @@ async def test_a_schedule_that_cannot_be_read_is_to_be_removed_first(
     assert ask(database, "select request from schedule") == [(text,)]
 
 
+def test_a_schedule_that_cannot_be_read_hides_no_other(
+    database: Address, write: Write, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("ORCHESTRATOR_JOURNAL", database.url)
+    flow = write({"id": "v", "value": 1})
+    for name in ("bad", "good"):
+        assert main(["schedule", flow, "--cron", "@hourly", "--name", name]) == 0
+    ask(database, "update schedule set request='{' where name='bad'")
+    capsys.readouterr()
+    for words in ([], ["--json"]):
+        assert main(["schedules", *words]) == 1
+        out, err = capsys.readouterr()
+        assert ("good" in out, "bad" in out) == (True, False)
+        assert 'schedule "bad" cannot be read' in err
+        assert '"orchestrator schedules --remove bad" removes it' in err
+
+
 def test_a_connection_that_is_lost_is_no_fault_of_a_schedule() -> None:
     class Lost:
         def execute(self, *_: Any) -> Any:

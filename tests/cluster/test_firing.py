@@ -62,7 +62,7 @@ async def test_each_time_is_one_run_however_many_workers_look(
     ((key, priority, max_runs),) = ask(database, "select key, priority, max_runs from queued")
     assert key.startswith("schedule hourly 20")
     assert (priority, max_runs) == (3, 1)
-    (known,) = schedules.known(database)
+    ((known,), _) = schedules.known(database)
     assert (known.run, known.missed) == (run.id, 0)
     assert known.last is not None
     assert known.next == known.last + HOUR
@@ -85,7 +85,7 @@ async def test_times_that_passed_without_a_worker_are_told_and_the_last_may_be_m
     missed = 3 - runs_made
     assert said.startswith(f'schedule "hourly": {missed} times passed while no worker was connect')
     assert ("is made up for" if catch_up else "the next is 20") in said
-    (known,) = schedules.known(database)
+    ((known,), _) = schedules.known(database)
     assert known.missed == missed
     assert fired(database) == []
 
@@ -158,4 +158,4 @@ async def test_a_schedule_that_is_not_there_cannot_be_removed(database: Address,
     assert str(raised.value).endswith('..."; there are "hourly"')
     assert len(str(raised.value)) < 200
     session.call(lambda db: schedules.remove(db, "hourly"))
-    assert schedules.known(database) == []
+    assert schedules.known(database) == ([], [])
