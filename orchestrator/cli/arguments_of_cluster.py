@@ -31,7 +31,7 @@ ORDERS: dict[str, dict[str, Any]] = {
     "--at": _DUE
     | {"type": at, "help": "begin then: 2026-01-31T03:00, or the next 03:00; also 03:00+02:00"},
     "--max-runs": {
-        "type": count,
+        "type": positive,
         "metavar": "N",
         "help": "begin while fewer than N submitted runs of this workflow are under way",
     },

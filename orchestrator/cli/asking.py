@@ -14,9 +14,11 @@ from typing import Any, Protocol, TextIO
 import anyio
 from anyio import to_thread
 
-from orchestrator.cli.history import configured, path_of
+from orchestrator.cli.diagnostics import complain
+from orchestrator.cli.history import configured, path_of, worker_command
 from orchestrator.cli.tool_sources import servers_if_any
 from orchestrator.cli.values import values_of
+from orchestrator.cluster.waiting import lacks
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import cut, name_of, quoted, visible
 from orchestrator.engine.question import Question, Reply
@@ -24,7 +26,8 @@ from orchestrator.engine.questions import fitting
 from orchestrator.errors import AnswerError, Problem, RefusedError, WorkflowError
 from orchestrator.journal import answers, history
 from orchestrator.journal.hiding import Hiding
-from orchestrator.journal.orders import is_submitted
+from orchestrator.journal.location import Address
+from orchestrator.journal.orders import asked_of
 from orchestrator.schema.type_query import TypeQuery
 from orchestrator.schema.types import schema_type
 
@@ -249,13 +252,18 @@ def answer(options: argparse.Namespace) -> int:
     question, left = answers.answer(path, run.id, task, reply_to, hiding_of(options), **which_ones)
     which = f"all items of {quoted(question.task)} are" if every else f"{quoted(question.where)} is"
     more = f"; {left:,} more to answer" if left else ""
-    then = f'"orchestrator resume {run.id}" goes on'
+    then, order = f'"orchestrator resume {run.id}" goes on', asked_of(path, [run]).get(run.id)
     if run.status == history.RUNNING:
         then = "the process that carries the run goes on"
-    elif is_submitted(path, run.id):
+    elif order is not None:
         then = "a worker goes on with the run"
     done = "refused" if options.no else "answered"
     print(f"{which} {done}{more}; {then}", file=sys.stderr)
+    if order is not None:
+        assert isinstance(path, Address)
+        missing = lacks(path, order, worker_command(options)).text
+        if missing:
+            complain(f"nothing carries it now: {missing}")
     return 0
 
 

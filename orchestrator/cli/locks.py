@@ -17,11 +17,12 @@ from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.history import configured, path_of
 from orchestrator.cli.pool import warm_place
 from orchestrator.cli.streams import write, write_json
-from orchestrator.cli.tool_sources import DEFAULT_SERVERS
+from orchestrator.cli.tool_sources import DEFAULT_SERVERS, servers_if_any
 from orchestrator.cli.watch import watch
 from orchestrator.documents.text import seconds, visible
 from orchestrator.errors import JournalError, OrchestratorError
 from orchestrator.journal.location import Address, store_of
+from orchestrator.servers.config import locking_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -70,9 +71,18 @@ def locks(options: argparse.Namespace) -> int:
         sys.stdout.flush()
         return code
     print("no lock is held that this command can see", file=sys.stderr)
-    if seen.pool is None:
+    if seen.pool is None and not _are_shared(options):
         print(NO_POOL.format(options.servers or DEFAULT_SERVERS), file=sys.stderr)
     return code
+
+
+def _are_shared(options: argparse.Namespace) -> bool:
+    """Whether the servers' file has locks that processes share."""
+    try:
+        locks = locking_of(servers_if_any(options)).locks
+    except OrchestratorError:  # this command needs no servers' file
+        return False
+    return any(each.scope != "process" for each in locks.values())
 
 
 def _journal(options: argparse.Namespace) -> Address | None:

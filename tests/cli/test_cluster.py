@@ -202,6 +202,16 @@ def test_a_file_is_no_queue(
     assert "pip install 'mcp-orchestrator[cluster]'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", ["-1", "0", "1.5"])
+def test_a_maximum_of_runs_is_one_at_least(
+    number: str, named: Address, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert named
+    with pytest.raises(SystemExit):
+        main(["submit", write({"id": "v", "value": 1}), "--max-runs", number])
+    assert f'expected an integer of at least 1, got "{number}"' in capsys.readouterr().err
+
+
 def test_a_run_that_has_not_begun_is_cancelled_from_anywhere_and_starts_no_server(
     named: Address, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

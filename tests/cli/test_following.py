@@ -116,7 +116,9 @@ def test_exit_codes_are_those_of_run(
     assert main(["show", "last", *database_of]) == 0
     assert "then a worker goes on with it" in capsys.readouterr().err
     assert main(["answer", "last", "q", "yes", *database_of]) == 0
-    assert "is answered; a worker goes on with the run" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "is answered; a worker goes on with the run" in err
+    assert "nothing carries it now: no worker is connected; start one" in err
 
 
 def test_the_first_interrupt_cancels_the_run_where_it_is_carried(

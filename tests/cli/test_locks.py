@@ -48,6 +48,15 @@ def test_without_a_pool_it_says_where_locks_are_and_how_to_share_them(
     assert (document["pool"], document["locks"]) == (None, [])
 
 
+def test_with_locks_that_processes_share_it_does_not_say_how_to_share_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    servers = tmp_path / "servers.toml"
+    servers.write_text('[servers.s]\ncommand = "true"\n[locks.gpu]\nscope = "host"\n')
+    assert main(["locks", "--servers", str(servers)]) == 0
+    assert capsys.readouterr().err == "no lock is held that this command can see\n"
+
+
 def test_a_pool_that_has_ended_counts_as_none(
     runtime: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
