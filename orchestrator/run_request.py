@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import sys
+import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Self, TypedDict
 
 from orchestrator.calls.call import Caller
@@ -26,6 +26,7 @@ from orchestrator.engine.schedules import SCHEDULES
 from orchestrator.engine.settings import MAX_RUN_MB, RunSettings, Servers
 from orchestrator.errors import Problem, WorkflowError
 from orchestrator.journal.part import Needs
+from orchestrator.journal.records import utc
 from orchestrator.preflight import WorkflowSource, allowed_tools, check_offline
 from orchestrator.schema.tool import Tool
 from orchestrator.servers.pool import ServerPool
@@ -138,11 +139,11 @@ def new_settings(
     max_run_mb: int = MAX_RUN_MB,
 ) -> RunSettings:
     """Settings of a run that begins now, with an id of its own."""
-    moment = datetime.now(UTC)
-    now = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    now_s = time.time()
     # Ids sort by time, as those of UUID version 7 do (RFC 9562), which Python has from 3.14 on.
-    run_id = f"{round(moment.timestamp() * 1000):012x}{uuid.uuid4().hex[:20]}"
-    return RunSettings(schedule, max_concurrency, estimates, max_run_mb, random.random, run_id, now)
+    run_id = f"{round(now_s * 1000):012x}{uuid.uuid4().hex[:20]}"
+    at = utc(now_s)
+    return RunSettings(schedule, max_concurrency, estimates, max_run_mb, random.random, run_id, at)
 
 
 def check_overrides(workflow: Workflow, settings: RunSettings) -> None:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from orchestrator.calls.call import Call
@@ -45,6 +46,12 @@ class Key(NamedTuple):
         """The key of a record about a call."""
         item = NO_ITEM if call.item is None else call.item
         return cls(kind, call.task, item, call.is_fallback, number)
+
+
+def utc(at_s: float) -> str:
+    """A moment, seconds since 1970, in UTC: ISO 8601 with milliseconds."""
+    at = datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
+    return at.replace("+00:00", "Z")
 
 
 class Record(NamedTuple):

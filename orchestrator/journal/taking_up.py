@@ -14,11 +14,14 @@ from orchestrator.journal.location import store_of
 from orchestrator.journal.part import Known, Needs, Part, PartRecorder, is_over, records_of_part
 from orchestrator.journal.parts import records_without_parts
 from orchestrator.journal.recorder import RunRecorder
-from orchestrator.journal.records import Records
+from orchestrator.journal.records import Records, utc
 from orchestrator.journal.store import Database
 from orchestrator.journal.writer import Lease, Writer
 
 _COLUMNS = "workflow, status, kind, origin, epoch, resumed, request, duration_ms"
+# Texts of JSON as `to_json` makes them.
+_NOW = "update run set request=replace(request, ?, ?) where id=?"
+_STARTED = '"started_at": "{}"'
 _END = "update run set status='cancelled', epoch=epoch+1, ended=? where id=? and epoch=?"
 
 
@@ -100,13 +103,22 @@ class TakenUp:
         One that is paused has yet to be taken over: its questions are kept until all is read.
         """
 
+        submitted_at = self.asked["settings"].get("started_at")
+
         def begin(db: Database) -> None:
             if not to_end:  # of a run that another process carries, that is the error
                 check_complete(self.run, self.asked)
             if kept.was != PAUSED:
                 kept.take_over(db)
+            if kept.was_queued and self._of is None:
+                self._start(db, submitted_at)
 
         return kept.claim.take(begin, self.carried_s)
+
+    def _start(self, db: Database, submitted_at: str | None) -> None:
+        """Have a run start now that was submitted before."""
+        now = self.asked["settings"]["started_at"] = utc(time.time())
+        db.execute(_NOW, (_STARTED.format(submitted_at), _STARTED.format(now), self.run))
 
     def records(self, lease: Lease) -> Records:
         """What is kept of it."""

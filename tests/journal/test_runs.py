@@ -13,6 +13,7 @@ from orchestrator.errors import CarriedError
 from orchestrator.journal.hiding import Hiding
 from orchestrator.journal.history import runs
 from orchestrator.journal.journal import Journal
+from orchestrator.journal.kept import kept_request
 from orchestrator.journal.kept_run import KeptRun
 from orchestrator.journal.location import Location, store_of
 from orchestrator.journal.taking_up import TakenUp
@@ -266,6 +267,22 @@ async def test_a_queued_run_that_is_cancelled_while_its_servers_start_can_be_car
     servers = {"it": faulty()}
     async with Orchestrator(servers, journal=journal) as again, again.resume(run_id) as run:
         assert (await run.execute()).status == "success"
+
+
+async def test_a_run_that_was_submitted_starts_when_it_begins(
+    journal: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = {"id": "ask", "ask": {"message": "Go on?"}}
+    flow = {"tasks": [{"id": "at", "value": "$RUN.started_at"}, ask]}
+    async with Orchestrator({}, journal=journal) as orchestrator:
+        run_id = await orchestrator.queue(flow)
+        monkeypatch.setattr("orchestrator.journal.taking_up.utc", lambda _: "later")
+        async with orchestrator.resume(run_id) as run:
+            paused = await run.execute()
+        assert (paused.status, paused.started_at, paused["at"].output) == ("paused", *["later"] * 2)
+        assert kept_request(journal, run_id)["settings"]["started_at"] == "later"
+        monkeypatch.setattr("orchestrator.journal.taking_up.utc", lambda _: "later still")
+        assert (await orchestrator.end(run_id)).started_at == "later"
 
 
 async def test_a_run_that_is_queued_begins_when_somebody_resumes_it(journal: Location) -> None:
