@@ -102,7 +102,8 @@ class Carrying(Inspector):
             if isinstance(kept.recorder, PartRecorder):
                 request = request_of_part(kept.recorder, options, self._pool)
             else:
-                request = request_of(record, self._own(options), self._pool, to_end=to_end)
+                ends = {"to_end": to_end, "has_begun": not kept.was_queued}
+                request = request_of(record, self._own(options), self._pool, **ends)
             if record.kind == "fork" and record.origin is not None:
                 of = journal.location, record.origin, request.workflow, secrets
                 request = request.reusing(await to_thread.run_sync(reuse_of, *of))
@@ -154,7 +155,9 @@ class Carrying(Inspector):
             losses = Losses() if kept is None else kept.losses
             if losses.is_end or request.needs is None:
                 # It ends before it goes on: nothing is called but what `finally` has.
-                named = () if loaded.plan.finally_ is None else loaded.plan.finally_.servers
+                has_begun = kept is not None and not kept.was_queued
+                last = loaded.plan.closing(inside=has_begun)
+                named = dict.fromkeys(server for each in last for server in each.servers)
             if losses.is_bare:  # what is kept of it stays as it is
                 named, recorder = (), None
             await self._pool.open(named, request.times)

@@ -96,7 +96,12 @@ def _loaded(text: str) -> Workflow:
 
 
 def request_of(
-    record: RunRecord, options: RunOptions, pool: ServerPool, *, to_end: bool = False
+    record: RunRecord,
+    options: RunOptions,
+    pool: ServerPool,
+    *,
+    to_end: bool = False,
+    has_begun: bool = True,
 ) -> RunRequest:
     """The request that a record was made of; some options count as `Runs.resume` says.
 
@@ -108,7 +113,7 @@ def request_of(
     workflow = workflow_of(record.workflow)
     inputs = dict(record.inputs)
     if to_end:
-        check_end(workflow, pool)
+        check_end(workflow, pool, has_begun=has_begun)
     else:
         inputs = check_offline(workflow, pool, inputs)
     settings = RunSettings(run_id=record.id, random=random.random, **record.settings)

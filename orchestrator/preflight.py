@@ -166,14 +166,14 @@ def allowed_tools(servers: Mapping[str, Server], listed: Listed) -> dict[str, To
     }
 
 
-def check_end(workflow: Workflow, pool: ServerPool) -> None:
-    """Check what has to be there to end a run: the servers of its `finally`.
+def check_end(workflow: Workflow, pool: ServerPool, *, has_begun: bool) -> None:
+    """Check what has to be there to end a run: the servers of what its `finally` calls.
 
     Raises:
         WorkflowError: One of them is not configured.
     """
-    last = workflow.plan.finally_
-    _refuse(workflow, [] if last is None else _unknown_of(last, pool.servers))
+    plans = workflow.plan.closing(inside=has_begun)
+    _refuse(workflow, [each for plan in plans for each in _unknown_of(plan, pool.servers)])
 
 
 def unknown_servers(workflow: Workflow, servers: Mapping[str, Server]) -> list[Problem]:

@@ -20,7 +20,7 @@ from orchestrator.documents.text import counted
 from orchestrator.errors import ConfigError, UnknownTaskError, WorkflowError
 from orchestrator.journal import history
 from orchestrator.journal.asked import wants
-from orchestrator.journal.history import INTERRUPTED, PAUSED, RUNNING, parts
+from orchestrator.journal.history import INTERRUPTED, PAUSED, QUEUED, RUNNING, KnownRun, parts
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept import (
     KeptDocuments,
@@ -245,7 +245,7 @@ def cancel(options: argparse.Namespace) -> int:
         run = history.find(path, run.id)
     elif run.status in history.OPEN:
         try:
-            _end_here(options, path, run.id)
+            _end_here(options, path, run)
         except UnreadableError as error:  # nor can its finally be
             complain(error)
             take_back(path, run.id, RUNNING if run.status == INTERRUPTED else run.status)
@@ -267,7 +267,7 @@ def cancel(options: argparse.Namespace) -> int:
     return 0 if run.status == "cancelled" else FAILED
 
 
-def _end_here(options: argparse.Namespace, path: Location, run: str) -> None:
+def _end_here(options: argparse.Namespace, path: Location, run: KnownRun) -> None:
     """End a run that no process carries: the tasks of its finally run in this one."""
     from orchestrator.cli.exporting import exporting
     from orchestrator.cli.signals import in_event_loop
@@ -275,21 +275,22 @@ def _end_here(options: argparse.Namespace, path: Location, run: str) -> None:
     from orchestrator.durable import workflow_of
     from orchestrator.preflight import check_end
 
-    workflow = workflow_of(kept_request(path, run)["workflow"])
-    last = workflow.plan.finally_
-    needed = last is not None and bool(last.servers)
+    workflow, has_begun = workflow_of(kept_request(path, run.id)["workflow"]), run.status != QUEUED
+    last = workflow.plan.closing(inside=has_begun)
     try:
+        needed = any(each.servers for each in last)
         servers = read_servers(options) if needed else servers_if_any(options)
         pool = pool_of(options, servers, lock_of(options))
-        check_end(workflow, pool)
+        check_end(workflow, pool, has_begun=has_begun)
     except (ConfigError, WorkflowError):
-        complain(f"run {run} is not cancelled: its finally calls servers, which have to be here")
+        why = "its finally calls servers, which have to be here"
+        complain(f"run {run.id} is not cancelled: {why}")
         raise
     journal = journal_of(options, _table_of(servers))
 
     async def end() -> None:
         async with Orchestrator(pool, journal=journal) as orchestrator:
-            await orchestrator.end(run)
+            await orchestrator.end(run.id)
 
     with exporting():
         in_event_loop(end)

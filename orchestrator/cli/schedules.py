@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import FAILED
+from orchestrator.cli import WRONG
 from orchestrator.cli.diagnostics import complain
 from orchestrator.cli.history import configured, database_of, path_of, worker_command
 from orchestrator.cli.streams import write, write_json
@@ -44,7 +44,7 @@ def schedules(options: argparse.Namespace) -> int:
         _show(found)
     for error in wrong:
         complain(error)
-    return FAILED if wrong else 0
+    return WRONG if wrong else 0
 
 
 def _show(found: list[Schedule]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
 from orchestrator.cluster.guard import Guard
 from orchestrator.cluster.release import alone
+from orchestrator.documents.encode import to_json
 from orchestrator.documents.text import counted, quoted
 from orchestrator.journal import schedules
 from orchestrator.journal.cron import GRACE_S, MOST_MISSED, Cron
@@ -70,5 +72,9 @@ def _fire(db: Database, schedule: Schedule, cron: Cron) -> str:
 
 
 def _submit(db: Database, schedule: Schedule, request: str, now_s: float) -> str:
-    about = new_settings().run_id, schedule.workflow, QUEUED, "run", None
-    return put_once(db, (*about, 0, -1, now_s, request), schedule.order)
+    settings = new_settings()
+    document = json.loads(request)
+    document["settings"]["started_at"] = settings.started_at
+    about = settings.run_id, schedule.workflow, QUEUED, "run", None
+    row = (*about, 0, -1, now_s, to_json(document))
+    return put_once(db, row, schedule.order)

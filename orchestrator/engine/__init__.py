@@ -15,7 +15,8 @@ knows a server.
   calls of tasks that go on after them.
 - `question` is what a person is asked, `questions` those of a run and when it pauses, `asking` asks
   before calls.
-- `drain` lets the calls end that are under way, when another process is to go on with the run.
+- `drain` lets the calls end that are under way, when another process is to go on with the run;
+  `ending` ends what earlier processes began, when none is.
 - `tracing` is who wants to know what a run does, as spans of a trace.
 - `reuse` is what a fork takes over from an earlier run.
 - `events` are what a run reports, `emitter` makes them; `result` and `summary` are what it returns,

@@ -37,7 +37,11 @@ MIN_ITEMS = 100
 
 
 class Executor:
-    """Makes the calls of tasks, with all middleware around them."""
+    """Makes the calls of tasks, with all middleware around them.
+
+    Attributes:
+        calls: Makes each of them.
+    """
 
     def __init__(
         self,
@@ -50,7 +54,7 @@ class Executor:
         asking: Asking | None,
     ) -> None:
         of_calls = emitter, has_ended, inside, settled.scope.wrapped, asking
-        self._calls = TaskCalls(shared, workflow.plan, *of_calls)
+        self.calls = TaskCalls(shared, workflow.plan, *of_calls)
         self._asks = asking is not None
         self._limit, self._slots, self._servers = shared.limit, shared.slots, shared.servers
         self._scope, self._quick_scope = settled.scope, settled.quick_scope
@@ -89,7 +93,7 @@ class Executor:
     def _prepare(self, job: TaskState, decision: Start) -> Call | Failure:
         """The call of a task without policies whose server is ready, so that it fits its tool."""
         try:
-            return self._calls.fit(self._calls.new_call(job, job.task, decision))
+            return self.calls.fit(self.calls.new_call(job, job.task, decision))
         except CallError as failure:
             return Failure(failure.error)
 
@@ -99,9 +103,9 @@ class Executor:
             job.traces = self._emitter.begin(job.task.id)
         call = job.decision
         if isinstance(call, Call):
-            attempt = job.attempt = self._calls.new_attempt(job)
+            attempt = job.attempt = self.calls.new_attempt(job)
             if call.writes and call.safe is None:  # of no known tool: one that writes is unsafe
-                attempt.fit = self._calls.fit_later
+                attempt.fit = self.calls.fit_later
             policy = self._servers.policies.get(call.server)
             # A limit of the server is acquired first, so such a call may not hold a slot meanwhile.
             # The queue of slots is carried out by the tasks of one group: that of the run itself.
@@ -132,12 +136,12 @@ class Executor:
     def forget(self) -> None:
         """Forget how calls are made, since none follows."""
         self.set_lane(False)
-        self._calls.forget()
+        self.calls.forget()
 
     def perform(self, job: TaskState) -> Awaitable[Outcome]:
         """Carry out the decision. Raises nothing but cancellation."""
         if isinstance(job.decision, Call) and job.attempt is not None:
-            return self._calls.outcome(self._calls.callers.fitting, job.decision, job.attempt)
+            return self.calls.outcome(self.calls.callers.fitting, job.decision, job.attempt)
         return self._perform(job)
 
     async def _perform(self, job: TaskState) -> Outcome:
@@ -152,7 +156,7 @@ class Executor:
         outcome: Outcome
         match decision:
             case Start() as decision:
-                outcome = await self._calls.make(job, decision, self._scope)
+                outcome = await self.calls.make(job, decision, self._scope)
             case StartEach(items, first):
                 self._emitter.items_started(job.task.id, len(items))
                 outcome = await self._elsewhere(job, items) or await self._each(job, items, first)
@@ -162,7 +166,7 @@ class Executor:
                 assert isinstance(failure, Failure)
                 outcome = failure
         if isinstance(outcome, Failure) and policies.fallback is not None and job.reason is None:
-            return await self._calls.fall_back(job, outcome, self._scope)
+            return await self.calls.fall_back(job, outcome, self._scope)
         return outcome
 
     async def _delay(self, job: TaskState, seconds: float) -> Failure | None:
@@ -182,7 +186,7 @@ class Executor:
         if not policies.spread or spreader is None or job.task.generation is None:
             return None
         note = partial(self._emitter.item_settled, job.task.id)
-        ask = partial(self._calls.ask_for_item, job)
+        ask = partial(self.calls.ask_for_item, job)
         of_run = self._limit, self._stops(job), note, ask
         job.elsewhere = what = HandedOut(job.task, items, *of_run)
         with anyio.CancelScope() as job.scope:
@@ -283,13 +287,13 @@ class Executor:
         if decision is None:
             decision = await in_thread(decide_item, job.task, replace(scope, quick=False))
         if isinstance(decision, Start):
-            outcome = await self._calls.make(job, decision, scope, index)
+            outcome = await self.calls.make(job, decision, scope, index)
         else:
             outcome = decision
         has_begun = index in in_flight and in_flight[index].number > 0
         has_fallback = job.task.policies.item_fallback is not None
         if isinstance(outcome, Failure) and has_fallback and (has_begun or job.not_begun is None):
-            outcome = await self._calls.fall_back(job, outcome, scope, index)
+            outcome = await self.calls.fall_back(job, outcome, scope, index)
         if (attempt := in_flight.pop(index, None)) is None:
             return ItemResult(index, outcome)
         return ended(index, attempt, outcome, self._emitter.clock.zero)

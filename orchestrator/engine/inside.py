@@ -10,7 +10,7 @@ import anyio
 from orchestrator.calls.call import Attempt, Call
 from orchestrator.engine.emitter import Emitter
 from orchestrator.engine.settled import Settled
-from orchestrator.engine.summary import output_of
+from orchestrator.engine.summary import Stop, output_of
 from orchestrator.workflow.budget import Budget
 from orchestrator.workflow.inputs import with_input_defaults
 from orchestrator.workflow.model import Workflow
@@ -45,6 +45,19 @@ async def run_inside(outer: TaskRunner, call: Call, attempt: Attempt) -> Any:
         runner.forget()
     await settled.resolve_output(plan)
     return output_of(workflow, settled, runner.own_stop)
+
+
+async def end_inside(outer: TaskRunner, call: Call, attempt: Attempt, stop: Stop) -> None:
+    """Run the `finally` of a workflow that an earlier process began in place of this call."""
+    task = outer.emitter.task_of(call)
+    assert task.inner is not None
+    runner = _new_runner(outer, task.inner, call, attempt)
+    runner.end(stop)
+    try:
+        await runner.execute(lambda *_: None)
+    finally:
+        runner.settle_rest(task.inner.plan.tasks)
+        runner.forget()
 
 
 def _new_runner(outer: TaskRunner, workflow: Workflow, call: Call, attempt: Attempt) -> TaskRunner:

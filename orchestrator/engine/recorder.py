@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -110,6 +110,10 @@ class Recorder(Protocol):
 
         It is 0 for one that begins now: what was kept of the attempts before is forgotten.
         """
+
+    begun: Callable[[], Mapping[str, Mapping[int | None, int]]]
+    """The paths of tasks of which an item has settled, or inside of which a workflow began; of each
+    the latest attempt of each such workflow, by its item: None for that of the whole task."""
 
     def note_tools(self, tools: Iterable[Tool]) -> None:
         """These may be called later, with these definitions."""

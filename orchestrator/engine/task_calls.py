@@ -103,6 +103,24 @@ class TaskCalls:
             attempt.trace = job.traces.get(item)
         return attempt
 
+    def again(
+        self, job: TaskState, decision: Start, number: int, item: int | None
+    ) -> tuple[Call, Attempt]:
+        """The call that an earlier process began, with the attempt of this number.
+
+        Raises:
+            CallError: Its arguments do not fit.
+        """
+        attempt = self.new_attempt(job, item)
+        call = self.fit(self.new_call(job, job.task, decision, item))
+        attempt.number = number - 1
+        attempt.begin()
+        if job.in_flight is None or item is None:
+            job.attempt = attempt
+        else:
+            job.in_flight[item] = attempt
+        return call, attempt
+
     def fit(self, call: Call, attempt: Attempt | None = None) -> Call:
         target: CallTemplate = self._tasks[call.task[self._start :]]
         if call.is_fallback or target.kind != "tool":

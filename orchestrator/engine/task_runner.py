@@ -13,6 +13,7 @@ from orchestrator.calls.limits import Priority
 from orchestrator.calls.worker_pool import Starter
 from orchestrator.engine.asking import asking_of
 from orchestrator.engine.emitter import Emitter
+from orchestrator.engine.ending import end_begun
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.growth import Growing
 from orchestrator.engine.inside import run_inside
@@ -70,7 +71,7 @@ class TaskRunner:
         self.recorder = shared.settings.recorder
         limits = shared.limits(workflow.timeout_s, None if outer is None else outer.shared)
         self._main = self.phase = Phase(limits, began_s)
-        self._end_of_all: Stop | None = None  # why the tasks of `finally` end, too
+        self.end_of_all: Stop | None = None  # why the tasks of `finally` end, too
         self.own_stop: Stop | None = None  # and not that of what is around it
         has_ended = lambda: self.phase.stop is not None  # noqa: E731  # a method would cost every call
         self.growing: Growing | None = None  # starts the tasks of a plan that grows
@@ -156,9 +157,10 @@ class TaskRunner:
         finally:
             if self._outer is None:
                 self.emitter.clock.pause(False)
-            is_paused = self._main.stop is not None and self._main.stop.is_pause
-            if self._plan.finally_ is not None and not is_paused:
-                await self._run_finally(self._plan.finally_)
+            if self._main.stop is None or not self._main.stop.is_pause:
+                await end_begun(self, self._plan, self._jobs)
+                if self._plan.finally_ is not None:
+                    await self._run_finally(self._plan.finally_)
 
     async def _run_tasks(self, on_generation: OnGeneration) -> None:
         await self._follow(self._plan, on_generation)
@@ -188,8 +190,8 @@ class TaskRunner:
             began_s = now_s - self.recorder.since(f"{self.emitter.within}finally", now_s)
         granted = self.shared.spending.limits_of_finally(now_s, began_s)
         self.phase = Phase.of_finally(self._workflow.finally_timeout_s, began_s, granted)
-        if self._end_of_all is not None:
-            self.phase.end(self._end_of_all)
+        if self.end_of_all is not None:
+            self.phase.end(self.end_of_all)
         if await self.phase.run(self._follow(plan, lambda *_: None)):
             self.note_end()
         self.shared.spending.end_run_after(self.phase.stop)
@@ -214,7 +216,7 @@ class TaskRunner:
         if isinstance(decision, Skipped | Cancelled | Success) or (
             isinstance(decision, Failure) and task.policies.fallback is None
         ):
-            self._settle(job, decision)
+            self.settle(job, decision)
             then(task_id)
             return
         self._jobs[task_id] = job
@@ -232,12 +234,12 @@ class TaskRunner:
             del self._jobs[job.task.id]
             stop = self.note_end()
             if job.has_begun or stop.is_pause:
-                self._settle(job, job.ended_by(stop.not_begun, self.emitter.clock.zero))
+                self.settle(job, job.ended_by(stop.not_begun, self.emitter.clock.zero))
             raise
         del self._jobs[job.task.id]
         if job.reason is not None and isinstance(outcome, Failure):
             outcome = job.cancelled(job.reason, self.emitter.clock.zero)
-        self._settle(job, outcome)
+        self.settle(job, outcome)
         then(job.task.id)
 
     def forget(self) -> None:
@@ -262,7 +264,8 @@ class TaskRunner:
                 self.settled.add(result)
                 self.react(result)
 
-    def _settle(self, job: TaskState, outcome: Outcome) -> None:
+    def settle(self, job: TaskState, outcome: Outcome) -> None:
+        """A task has come to this."""
         result = job.result(outcome, self.emitter.clock.zero)
         if self.emitter.trace is not None:
             self.emitter.end(result)
@@ -280,8 +283,7 @@ class TaskRunner:
 
     def react(self, result: TaskResult) -> None:
         """Report a task that has settled, and end the run if that is its consequence."""
-        policies = self._plan.tasks[result.id].policies
-        if policies is not PLAIN or isinstance(result.outcome, Failure):
+        if self._plan.tasks[result.id].policies is not PLAIN or isinstance(result.outcome, Failure):
             self._end_after(result)
         if self.emitter.announce:
             self.emitter.settled(result)
@@ -306,7 +308,7 @@ class TaskRunner:
     def end_all(self, stop: Stop) -> None:
         """End the tasks, and those of `finally`, too."""
         self.end(stop)
-        self._end_of_all = stop
+        self.end_of_all = stop
         if self.phase is not self._main:
             if self.stop is None and self.recorder is not None and self._outer is None:
                 self.recorder.note_stop(stop)
@@ -339,12 +341,10 @@ class TaskRunner:
 
     def settle_rest(self, tasks: Iterable[str]) -> None:
         """Settle those of the tasks that have not begun."""
-        if len(self.settled.results) == len(self._plan.tasks):
-            return
         for task in tasks:
             if task not in self.settled.results:
                 # Without a stop every task settles: anything else is a bug, and must not be silent.
                 stop = self.note_end() if self._outer else self.phase.stop
                 assert stop is not None, f"task {task!r} was lost"
                 self._jobs.pop(task, None)
-                self._settle(TaskState(self._plan.tasks[task]), stop.not_begun)
+                self.settle(TaskState(self._plan.tasks[task]), stop.not_begun)

@@ -82,7 +82,7 @@ class RunRecorder(Recorder):
         self.hiding = hiding or Hiding()
         self._writer, self._lease, self.now = writer, lease, time.time
         self._records = records if isinstance(records, Records) else Records(records or {})
-        self.trace, self.origin_trace = self._records.trace(), ""
+        self.trace, self.origin_trace, self.begun = self._records.trace(), "", self._records.begun
         self._unknown, self.keeps_outputs = unknown, keeps_outputs
         self._tools: set[str] = set()  # that were noted, or are as they were
         self._kept: set[Key] = set()  # items and tasks inside, of what has not settled

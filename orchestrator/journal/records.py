@@ -167,6 +167,20 @@ class Records(dict[Key, Record]):
         error = error and TaskError.from_dict(error)
         return Stop(document["reason"], document["status"], error, not_begun)
 
+    def begun(self) -> dict[str, dict[int | None, int]]:
+        """See `Recorder`."""
+        found: dict[str, dict[int | None, int]] = {}
+        for key in self:
+            if key.kind == "item":
+                found.setdefault(key.path, {})
+            elif key.kind == "inside":
+                path, _, item = key.path.removesuffix("]").rpartition("[")
+                is_item = key.path.endswith("]")
+                attempts = found.setdefault(path if is_item else key.path, {})
+                which = int(item) if is_item else None
+                attempts[which] = max(attempts.get(which, 0), key.number)
+        return found
+
     def lost(self) -> list[str]:
         """The processes that failed while they carried it, in order."""
         keys = sorted(key for key in self if key.kind == "lost")

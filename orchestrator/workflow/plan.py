@@ -210,6 +210,14 @@ class Plan:
         """What runs one after the other: the tasks, and those of `finally` if there are any."""
         return (self,) if self.finally_ is None else (self, self.finally_)
 
+    def closing(self, *, inside: bool) -> Iterator[Plan]:
+        """The tasks of its `finally`, and those `inside` of its tasks."""
+        if self.finally_ is not None:
+            yield self.finally_
+        for task in self.tasks.values() if inside else ():
+            if task.inner is not None:
+                yield from task.inner.plan.closing(inside=True)
+
     @property
     def shape(self) -> str:
         """How many tasks it has, in how many generations."""

@@ -141,7 +141,7 @@ def test_a_schedule_that_cannot_be_read_hides_no_other(
     ask(database, "update schedule set request='{' where name='bad'")
     capsys.readouterr()
     for words in ([], ["--json"]):
-        assert main(["schedules", *words]) == 1
+        assert main(["schedules", *words]) == 2
         out, err = capsys.readouterr()
         assert ("good" in out, "bad" in out) == (True, False)
         assert 'schedule "bad" cannot be read' in err
