@@ -162,6 +162,8 @@ class Lookout:
             self._take_over(db, offers)
             for run in self._dispatch.stranded(db, queues):
                 self._put_again(db, run, offers)
+            for each in release.move(db, offers):
+                self._put_again(db, each.run, offers, lambda *_, queue=each.queue: queue)
         if is_check or released:
             self._dispatch.pace(db, queues, self.workers)
         if its >= Turn.SWEEP:

@@ -7,10 +7,10 @@ that of their priorities, whatever the queues have.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from orchestrator.cluster.guard import AGAIN_S
 from orchestrator.cluster.needs import needs_of
@@ -20,8 +20,11 @@ from orchestrator.journal.history import QUEUED
 from orchestrator.journal.store import Database
 
 # So many runs of each place of the workers of a queue are before it is full. Workers of several
-# queues could wait for each other's: there it is as few as keep them busy until the next look.
+# queues would wait for each other's: there as many wait in a queue as will begin until the next
+# look, which are those that have ended lately, where they are short; and so many at most.
 AHEAD, AHEAD_OF_SEVERAL = 8, 2
+_LATELY = """select q.queue, count(*) from run as r join queued as q on q.run=r.id
+where r.started > now_s() - 10 and r.ended > now_s() - 1 and q.queue is not null group by 1"""
 SOME = 200  # runs that are released in one look to one queue
 _LOCK = 0x4F524351  # one process at a time counts how many are under way
 _WAITS = """select exists(select from queued where queue is null and not begun and due <= now_s())
@@ -33,8 +36,8 @@ from run as r where r.id=queued.run and queue is not null and not begun
 and (r.status <> 'queued' or not handed and queue <> all(?::text[]))"""
 _AHEAD = """select workflow, queue, priority, count(*) from queued
 where queue is not null and not begun group by 1, 2, 3"""
-_UNDER_WAY = """select workflow, count(*) from run as r where status='running'
-and exists(select from queued where run=r.id) group by workflow"""
+_UNDER_WAY = """select q.workflow, q.queue, count(*) from run as r join queued as q on q.run=r.id
+where r.status='running' group by 1, 2"""
 _NEXT = """select q.run, q.workflow, q.priority, q.max_runs, r.status
 from queued as q join run as r on r.id=q.run
 where q.queue is null and not q.begun and q.due <= now_s()
@@ -50,8 +53,10 @@ _OF_WORKFLOW = """select count(*) from queued as q join run as r on r.id=q.run w
 and (r.status='running' or r.status='queued' and q.queue is not null)"""
 _PUT = """update queued set queue=?, begun = exists(
 select from run where id=queued.run and status <> 'queued') where run=?"""
-_ASIDE = """update queued set queue=null, begun=true where run=?
-and exists(select from run where id=queued.run and status='queued')"""
+_ASIDE = "update queued set queue=null, begun=true where run=?"
+_MOVE = """update queued set queue=? where run = any(array(select run from queued
+where queue=? and handed and not begun and labels::jsonb <@ ?::jsonb and servers::jsonb <@ ?::jsonb
+order by priority desc, run limit ?::integer)) returning run, queue, priority"""
 _LATER = """update queued set queue=null, due=greatest(due, now_s() + ?::double precision)
 where run=?"""
 
@@ -85,25 +90,90 @@ def release(db: Database, offers: Mapping[Offer, int]) -> list[Released]:
         return []
     with alone(db):
         db.execute(_SETTLE, (queues,))
-        under_way = Counter(dict(db.execute(_UNDER_WAY).fetchall()))
-        ahead = {queue: Counter[int]() for queue in queues}
-        for workflow, queue, priority, number in db.execute(_AHEAD).fetchall():
-            under_way[workflow] += number
-            ahead.setdefault(queue, Counter())[priority] += number
-        each = AHEAD if len({*queues}) == 1 else AHEAD_OF_SEVERAL
-        capacity = Counter[str]()
-        # Of workers with one queue, those where more servers are up leave the rest to the others.
-        for offer, workers in sorted(offers.items(), key=lambda item: len(item[0].down)):
-            capacity[offer.queue] += workers * offer.at_once * each
-            _fill(db, offer, capacity[offer.queue], ahead[offer.queue], under_way)
+        load = _Load.of(db)
+        starts = [Counter[str]()] if len({*queues}) == 1 else _starts(db, load, offers)
+        each = AHEAD if len({*queues}) == 1 else 1
+        for capacity in starts:
+            for offer, workers in _in_order(offers):
+                capacity[offer.queue] += workers * offer.at_once * each
+                _fill(db, offer, capacity[offer.queue], load)
     return [Released(*row) for row in db.execute(_TO_HAND, (queues, SOME)).fetchall()]
 
 
-def _fill(
-    db: Database, offer: Offer, capacity: int, ahead: Counter[int], under_way: Counter[str]
-) -> None:
+def _in_order(offers: Mapping[Offer, int]) -> list[tuple[Offer, int]]:
+    """Those first who can carry least beside of what they are asked for.
+
+    Of workers with one queue, those where more servers are up leave the rest to the others.
+    """
+    return sorted(offers.items(), key=lambda item: (len(item[0].down), len(item[0].labels)))
+
+
+def _starts(db: Database, load: _Load, offers: Mapping[Offer, int]) -> list[Counter[str]]:
+    """What is to be added to the places of each queue: first what is free, then what soon will."""
+    places = _places(offers)
+    lately = Counter[str](dict(db.execute(_LATELY).fetchall()))
+    free = Counter({queue: -load.busy[queue] for queue in places})
+    soon = {queue: min(lately[queue], AHEAD_OF_SEVERAL * places[queue]) for queue in places}
+    return [free, Counter({queue: free[queue] + soon[queue] for queue in places})]
+
+
+def _places(offers: Mapping[Offer, int]) -> Counter[str]:
+    """How many runs the workers of each queue carry at once."""
+    places = Counter[str]()
+    for offer, workers in offers.items():
+        places[offer.queue] += workers * offer.at_once
+    return places
+
+
+class _Load(NamedTuple):
+    """What is under way, by workflow and by queue, and of each priority ahead in each queue."""
+
+    under_way: Counter[str]
+    busy: Counter[str]
+    ahead: defaultdict[str, Counter[int]]
+
+    @classmethod
+    def of(cls, db: Database) -> Self:
+        """What it is now."""
+        load = cls(Counter(), Counter(), defaultdict(Counter))
+        for workflow, queue, number in db.execute(_UNDER_WAY).fetchall():
+            load.under_way[workflow] += number
+            load.busy[queue] += number
+        for workflow, queue, priority, number in db.execute(_AHEAD).fetchall():
+            load.under_way[workflow] += number
+            load.ahead[queue][priority] += number
+        return load
+
+    def free(self, places: Counter[str]) -> Counter[str]:
+        """How many places of each queue nothing has; below 0 where some wait for one."""
+        return Counter({q: n - self.busy[q] - self.ahead[q].total() for q, n in places.items()})
+
+
+def move(db: Database, offers: Mapping[Offer, int]) -> list[Released]:
+    """Move runs that wait in one queue to another one whose workers have places."""
+    moved, places = list[Released](), _places(offers)
+    if len(places) == 1:
+        return moved
+    with alone(db):
+        db.execute(_SETTLE, (list(places),))
+        load = _Load.of(db)
+        free = load.free(places)
+        for offer, _ in _in_order(offers):
+            for queue in places:
+                waiting = min(-free[queue], load.ahead[queue].total())
+                if (number := min(free[offer.queue], waiting)) > 0:
+                    fits = to_json(offer.labels), to_json(offer.up), number
+                    rows = db.execute(_MOVE, (offer.queue, queue, *fits)).fetchall()
+                    moved += [Released(*row) for row in rows]
+                    free[offer.queue] -= len(rows)
+                    free[queue] += len(rows)
+    return moved
+
+
+def _fill(db: Database, offer: Offer, capacity: int, load: _Load) -> None:
     """Give runs to the workers of an offer, until enough of at least their priority are before."""
-    most, has_more = min(SOME, capacity), True
+    ahead, under_way = load.ahead[offer.queue], load.under_way
+    most, has_more = min(SOME, capacity), capacity > 0
     while has_more:
         values = to_json(offer.labels), to_json(offer.up), to_json(under_way), most
         rows = db.execute(_NEXT, values).fetchall()
@@ -134,11 +204,12 @@ def handed(db: Database, runs: list[str]) -> None:
 
 def queue_for(db: Database, run: str, offers: Mapping[Offer, int]) -> str | None:
     """The queue of workers that may go on with a run; None if there are none now."""
-    labels, servers = needs_of(db, run)
-    fit = [(number, offer.queue) for offer, number in offers.items() if offer.fits(labels, servers)]
+    needs = needs_of(db, run)
+    fit = [offer for offer in offers if offer.fits(*needs)]
     if not fit:
         return None
-    queue = max(fit)[1]
+    free = _Load.of(db).free(_places(offers)) if len(fit) > 1 else Counter[str]()
+    queue = max(fit, key=lambda offer: (free[offer.queue], -len(offer.labels))).queue
     db.execute(_PUT, (queue, run))
     return queue
 

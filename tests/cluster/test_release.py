@@ -98,6 +98,56 @@ async def test_a_queue_has_no_more_ahead_than_its_workers_take_soon_but_for_high
     assert released(db) == runs[3:]  # workers of another queue have nothing before them
 
 
+async def test_with_several_queues_runs_go_where_a_place_is_free_and_else_wait_in_the_journal(
+    engine: Orchestrator, db: Database, database: Address
+) -> None:
+    gpu, plain = Offer.of(2, ["gpu"], ()), Offer.of(2, (), ())
+    runs = [await submit(engine) for _ in range(6)]
+    queues = [each.queue for each in release.release(db, {gpu: 1, plain: 1})]
+    assert queues == [plain.queue] * 2 + [gpu.queue] * 2  # what asks for no label goes there first
+    handed(db, runs[:4])
+    for run in runs[:4]:
+        has(database, run, "running")
+    assert released(db, gpu, plain) == []
+    has(database, runs[3], "success")  # it took long: nothing is ahead of what is free
+    assert release.release(db, {gpu: 1, plain: 1}) == [(runs[4], gpu.queue, 0)]
+    handed(db, [runs[4]])
+    assert released(db, gpu, plain) == []
+    ended = "update run set started=now_s() - 0.1, ended=now_s(), status='success' where id=?"
+    ask(database, ended, runs[2])
+    has(database, runs[4], "running")
+    assert released(db, gpu, plain) == [runs[5]]  # short ones make place before the next look
+
+
+async def test_runs_that_wait_for_a_full_worker_move_to_one_that_is_free(
+    engine: Orchestrator, db: Database, database: Address
+) -> None:
+    full, free = Offer.of(1, (), ()), Offer.of(2, ["gpu"], ())
+    runs = [await submit(engine, order=Order(priority=n)) for n in range(5)]
+    assert len(released(db, full)) == 5
+    assert release.move(db, {full: 1}) == []
+    has(database, runs[0], "running")
+    moved = release.move(db, {full: 1, free: 1})
+    assert {each.run for each in moved} == {runs[4], runs[3]}
+    assert {each.queue for each in moved} == {free.queue}
+    assert release.move(db, {full: 1, free: 1}) == []
+    has(database, runs[0], "success")
+    assert release.move(db, {full: 1, free: 1}) == []  # each has what it can carry
+    has(database, runs[3], "success")
+    assert [each.run for each in release.move(db, {full: 1, free: 1})] == [runs[2]]
+
+
+async def test_what_is_taken_over_goes_where_a_place_is_free(
+    engine: Orchestrator, db: Database, database: Address
+) -> None:
+    one, other = Offer.of(1, (), ()), Offer.of(2, (), ())
+    runs = [await submit(engine) for _ in range(3)]
+    for run in runs:
+        has(database, run, "running")
+    found = [queue_for(db, run, {one: 1, other: 1}) for run in runs]
+    assert sorted(map(str, found)) == sorted([other.queue, other.queue, one.queue])
+
+
 async def test_a_run_that_is_due_later_waits_for_its_time(
     engine: Orchestrator, db: Database, database: Address
 ) -> None:
