@@ -76,16 +76,17 @@ class SpreadTask:
         if self._what.error is not None:
             return True
         self._stop_after_failure(live)
-        queued = [number for number, state in live.items() if state.status == QUEUED]
+        queued, put = [number for number, state in live.items() if state.status == QUEUED], 0
         if self._reason:
             await self._parts.take_back(queued)
         else:
-            await self._put_more(live)
+            put = await self._put_more(live)
         left = 0 if self._reason else self._shape.parts - len(self._ended) - len(live)
         if any(state.status == PAUSED for state in live.values()):
             await self._ask(group)
         blocked = [n for n in live if live[n].status == PAUSED and n in self._open]
-        self._what.is_idle = bool(blocked) and len(blocked) == len(live) and not left
+        # Further parts wait for these: all together keep to the limits of the run.
+        self._what.is_idle = bool(blocked) and len(blocked) == len(live) and not put
         self._carry_waiting(group, live)
         return not live and not left
 
@@ -132,8 +133,8 @@ class SpreadTask:
             self._reason = f"item {min(failed)} failed, and {self._what.stops}"
             self._parts.halt(self._reason)
 
-    async def _put_more(self, live: Mapping[int, State]) -> None:
-        """Put as many parts into the queue as may be carried now."""
+    async def _put_more(self, live: Mapping[int, State]) -> int:
+        """Put as many parts into the queue as may be carried now; how many that are."""
         most = self._shape.most
         if not most:
             most = max(1, await to_thread.run_sync(places, self._parts.location))
@@ -145,6 +146,7 @@ class SpreadTask:
             self._made_at = anyio.current_time()
             servers = list(dict.fromkeys(self._what.task.servers))
             await self._parts.put(self._made(new), servers)
+        return len(new)
 
     def _made(self, numbers: list[int]) -> Iterator[tuple[int, Part]]:
         shape, task = self._shape, self._what.task.id

@@ -547,6 +547,28 @@ async def test_what_items_ask_is_asked_of_the_run(
     assert sorted(tools.called) == [1, 2, 3, 4]
 
 
+async def test_parts_that_all_wait_pause_the_run_before_others_are_made(
+    database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools, items = Tools(), list(range(12))
+    plan = flow(each(items, approve=True), max_concurrency=6)
+    paused, _ = await run(database, tools, plan)
+    asked: list[int] = []
+    monkeypatch.setattr(spread_task, "PATIENCE_S", 0.0)  # there are no workers now
+    async with Orchestrator({"s": tools.mcp}, journal=database) as engine:
+        while paused.status == "paused":
+            found = [question.item or 0 for question in paused.questions]
+            assert len(found) < len(items)
+            asked += found
+            for item in found:
+                answer(database, paused.run_id, "map", lambda _: Reply(True), Hiding(), item=item)
+            async with engine.resume(paused.run_id) as again:
+                with anyio.fail_after(60):
+                    paused = await again.execute()
+    assert paused.status == "success"
+    assert sorted(asked) == sorted(tools.called) == items
+
+
 async def test_a_person_at_the_run_answers_for_its_items(
     database: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
