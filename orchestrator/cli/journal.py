@@ -24,7 +24,6 @@ from orchestrator.journal.history import INTERRUPTED, PAUSED, QUEUED, RUNNING, K
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.kept import (
     KeptDocuments,
-    UnreadableError,
     check_complete,
     documents_of,
     kept_request,
@@ -33,6 +32,7 @@ from orchestrator.journal.kept import (
 from orchestrator.journal.kept_run import ask_to_end, take_back
 from orchestrator.journal.location import Location
 from orchestrator.journal.orders import Order, asked_of, is_submitted
+from orchestrator.journal.store import UnreadableError
 from orchestrator.servers.config import JournalTable, ServerTable
 from orchestrator.workflow.model import Workflow
 
@@ -275,7 +275,12 @@ def _end_here(options: argparse.Namespace, path: Location, run: KnownRun) -> Non
     from orchestrator.durable import workflow_of
     from orchestrator.preflight import check_end
 
-    workflow, has_begun = workflow_of(kept_request(path, run.id)["workflow"]), run.status != QUEUED
+    asked, has_begun = kept_request(path, run.id)["workflow"], run.status != QUEUED
+    try:
+        workflow = workflow_of(asked)
+    except WorkflowError as error:
+        why = f"the workflow of run {run.id} cannot be read, so its finally does not run"
+        raise UnreadableError(f"{why}: {error.problems[0].message}") from None
     last = workflow.plan.closing(inside=has_begun)
     try:
         needed = any(each.servers for each in last)
@@ -283,8 +288,7 @@ def _end_here(options: argparse.Namespace, path: Location, run: KnownRun) -> Non
         pool = pool_of(options, servers, lock_of(options))
         check_end(workflow, pool, has_begun=has_begun)
     except (ConfigError, WorkflowError):
-        why = "its finally calls servers, which have to be here"
-        complain(f"run {run.id} is not cancelled: {why}")
+        complain(f"run {run.id} is not cancelled: its finally calls servers that have to be here")
         raise
     journal = journal_of(options, _table_of(servers))
 

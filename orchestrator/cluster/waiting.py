@@ -20,7 +20,7 @@ from orchestrator.journal.history import OPEN, PAUSED, QUEUED, KnownRun, reading
 from orchestrator.journal.location import Address, Location
 from orchestrator.journal.orders import Order, names_of
 from orchestrator.journal.records import NO_ITEM, WRITE
-from orchestrator.journal.store import Database
+from orchestrator.journal.store import Database, UnreadableError
 
 _MOST = 1000  # are counted
 _ROW = """select workflow, priority, due - now_s(), max_runs, labels, servers,
@@ -63,8 +63,11 @@ def why(journal: Location, run: KnownRun, start: str = START) -> Waits:
     if run.status not in OPEN or not isinstance(journal, Address):
         return NOTHING
     with reading(journal) as db:
-        if run.status == PAUSED and not is_answered(db, run.id):
-            return NOTHING
+        try:
+            if run.status == PAUSED and not is_answered(db, run.id):
+                return NOTHING
+        except UnreadableError as error:
+            return Waits("unreadable", str(error))
         return next(_reasons(db, run, start), NOTHING)
 
 

@@ -214,8 +214,8 @@ def _parts(db: Database, run: str) -> list[str]:
 
 def _known(db: Database, journal: Location, row: tuple[Any, ...]) -> KnownRun:
     known = KnownRun(*row)
-    if known.status == QUEUED:
-        return replace(known, resumed=0)
+    if known.status == QUEUED or known.resumed < 0:  # it had not begun
+        known = replace(known, resumed=0)
     if known.status != RUNNING or store_of(journal).is_carried(db, known.id):
         return known
     return replace(known, status=INTERRUPTED)

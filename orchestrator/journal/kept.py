@@ -16,15 +16,11 @@ from orchestrator.journal.hiding import mask
 from orchestrator.journal.history import PART, PAUSED, reading
 from orchestrator.journal.location import Location
 from orchestrator.journal.records import Key, Record, Records
-from orchestrator.journal.store import Database
+from orchestrator.journal.store import Database, UnreadableError
 from orchestrator.workflow.plan import Plan
 
 Restore = Callable[[str], str]
 """Makes JSON text of the file what it was: `mask` for what is shown, or `Hiding.restore`."""
-
-
-class UnreadableError(JournalError):
-    """Something else has written what is kept of a run."""
 
 
 def records_of(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from orchestrator.calls.call import Call
+from orchestrator.documents.text import quoted
 from orchestrator.engine.items import Joined
 from orchestrator.engine.outcome import Cancelled, Failure, Skipped, Success, outcome_from_dict
 from orchestrator.engine.question import Question, Reply
@@ -19,12 +21,15 @@ from orchestrator.engine.result import ItemResult, TaskResult
 from orchestrator.engine.summary import Stop
 from orchestrator.errors import TaskError
 from orchestrator.journal.documents import note_wrapped, waits_of
+from orchestrator.journal.store import UnreadableError
 
 NO_ITEM = -1
 TAKEN_OVER = 0.0  # when a record was made that another run has made: its calls are not of this one
 WRITE = "insert or replace into record values(?, ?, ?, ?, ?, ?, ?, ?)"
 WRITE_ONCE = """insert into record(run, kind, path, item, fallback, number, at, payload)
 values(?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing"""
+
+Made = TypeVar("Made")
 
 
 class Key(NamedTuple):
@@ -52,6 +57,18 @@ def utc(at_s: float) -> str:
     """A moment, seconds since 1970, in UTC: ISO 8601 with milliseconds."""
     at = datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
     return at.replace("+00:00", "Z")
+
+
+def _made(key: Key, make: Callable[[], Made]) -> Made:
+    """What is made of a record. Raises `UnreadableError`."""
+    try:
+        return make()
+    except UnreadableError:
+        raise
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        what = f"the record {quoted(key.kind)} of {quoted(key.path)} cannot be read"
+        why = f"{type(error).__name__}: {error}"
+        raise UnreadableError(f'{what} ({why}): "orchestrator cancel" ends the run') from None
 
 
 class Record(NamedTuple):
@@ -88,10 +105,7 @@ class Records(dict[Key, Record]):
 
     def payload(self, key: Key) -> dict[str, Any]:
         """What a record says."""
-        payload = self[key].payload
-        assert payload is not None
-        document: dict[str, Any] = json.loads(payload)
-        return document
+        return _made(key, lambda: dict(json.loads(self[key].payload or "null")))
 
     def added(self) -> list[dict[str, Any]]:
         """The tasks that were added to a plan while it grew."""
@@ -115,16 +129,19 @@ class Records(dict[Key, Record]):
     def settled(self, within: str, wrapped: dict[int, Any]) -> Mapping[str, TaskResult]:
         """See `Recorder`."""
         found = self._tasks.get(within, {})
-        return {task: self._task(task, key, wrapped) for task, key in found.items()}
+        return {
+            task: _made(key, partial(self._task, task, key, wrapped)) for task, key in found.items()
+        }
 
     def item(self, path: str, index: int, wrapped: dict[int, Any]) -> ItemResult | None:
         """See `Recorder`."""
         key = Key("item", path, index)
-        if key not in self:
-            return None
+        return _made(key, partial(self._item, key, wrapped)) if key in self else None
+
+    def _item(self, key: Key, wrapped: dict[int, Any]) -> ItemResult:
         document = self.payload(key)
         result = ItemResult.from_dict(document, document.get("output"))
-        inside, waits = self.settled(f"{path}[{index}]/", {}), waits_of(document)
+        inside, waits = self.settled(f"{key.path}[{key.item}]/", {}), waits_of(document)
         result = replace(result, tasks=inside or None, waits=waits)
         note_wrapped(document, result.output, wrapped)
         return result
@@ -140,7 +157,8 @@ class Records(dict[Key, Record]):
     def questions(self) -> list[Question]:
         """The questions that nobody has answered, in the order in which they were asked."""
         asked = sorted((self[key].at, key) for key in self if key.kind.startswith("question "))
-        found = (Question.from_dict(self.payload(key)) for _, key in asked)
+        read = lambda key: Question.from_dict(self.payload(key))  # noqa: E731
+        found = [_made(key, partial(read, key)) for _, key in asked]
         return [each for each in found if self.reply(each) is None and not self._is_over(each)]
 
     def _is_over(self, question: Question) -> bool:

@@ -17,6 +17,10 @@ class LostError(JournalError):
     """The connection to a database is lost: what was asked for may or may not have happened."""
 
 
+class UnreadableError(JournalError):
+    """Something else has written what is kept of a run."""
+
+
 class Rows(Protocol):
     """What a statement has found or changed."""
 

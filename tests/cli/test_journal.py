@@ -526,6 +526,36 @@ def test_a_file_that_is_no_database_stays_as_it_is(
     assert said("runs", "--journal", str(other))[0] == 2
 
 
+@pytest.mark.parametrize("payload", ["{oops", "[]", "null", "{}", '{"error": 1}'])
+def test_what_cannot_be_read_of_a_run_is_told_and_it_can_be_cancelled(
+    payload: str, journal: Path, said: Said, write: Write
+) -> None:
+    asks = {"id": "go", "ask": {"message": "Go on?"}, "depends_on": ["a"]}
+    for _ in range(2):
+        assert said("run", write({"id": "a", "value": 1, "for_each": [1, 2]}, asks))[0] == 3
+    with sqlite3.connect(journal) as db:
+        db.execute("update record set payload=? where run=(select max(id) from run)", (payload,))
+    for words in (["show"], ["resume"], ["retry"], ["report"], ["explain"], ["answer"]):
+        code, _, err = said(*words, "last", *(["go", "yes"] if words == ["answer"] else []))
+        assert (code, "cannot be read" in err, "cancel" in err) == (2, True, True), (words, err)
+    runs = said("runs", "--json")[1]
+    assert [run["status"] for run in runs] == ["paused", "paused"]
+    assert said("cancel", "last")[0] == 0
+    assert said("runs")[0] == 0
+
+
+def test_a_run_of_a_workflow_of_another_version_can_be_cancelled(
+    journal: Path, said: Said, write: Write
+) -> None:
+    assert said("run", write({"id": "go", "ask": {"message": "Go on?"}}))[0] == 3
+    with sqlite3.connect(journal) as db:
+        db.execute("update run set request=replace(request, '\"ask\"', '\"asks\"'), resumed=-1")
+    code, _, err = said("cancel", "last")
+    assert (code, "cannot be read, so its finally does not run: unknown" in err) == (0, True), err
+    (run,) = said("runs", "--json")[1]
+    assert (run["status"], run["resumed"]) == ("cancelled", 0)
+
+
 def test_a_run_whose_tool_is_gone_can_be_cancelled(journal: Path, said: Said, write: Write) -> None:
     last = {"finally": [echo("z", 2)]}
     assert said("run", write(echo("a", 1), echo("b", 1, depends_on=["a"]), **last), "-q")[0] == 0

@@ -99,6 +99,21 @@ async def test_a_run_that_has_its_answers_waits_for_a_worker(
             assert "are answered: a worker goes on with it" in capsys.readouterr().err
 
 
+async def test_a_run_whose_questions_cannot_be_read_hides_no_other(
+    database: Address, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asks = {"name": "q", "tasks": [{"id": "a", "ask": {"message": "?"}}]}
+    async with Orchestrator({}, journal=database) as engine:
+        bad = await engine.run(asks)
+        good = await engine.queue(FLOW)
+        ask(database, "update record set payload='{oops'")
+    for words in ([], ["--json"]):
+        assert main(["runs", "--journal", database.url, *words]) == 0
+        said = "".join(capsys.readouterr())
+        assert (bad.run_id in said, good in said) == (True, True)
+        assert 'the record "question ask" of "a" cannot be read' in said.replace("\\", "")
+
+
 async def test_what_no_worker_has_is_known_before_anything_is_submitted(database: Address) -> None:
     wants = Order(labels=("a b",), servers=("s",))
     async with Journal(database) as journal:
