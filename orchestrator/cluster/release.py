@@ -152,7 +152,7 @@ class _Load(NamedTuple):
 def move(db: Database, offers: Mapping[Offer, int]) -> list[Released]:
     """Move runs that wait in one queue to another one whose workers have places."""
     moved, places = list[Released](), _places(offers)
-    if len(places) == 1:
+    if len(places) <= 1:
         return moved
     with alone(db):
         db.execute(_SETTLE, (list(places),))
