@@ -18,16 +18,17 @@ from orchestrator.journal.glance import is_answered
 from orchestrator.journal.hiding import Hiding, mask
 from orchestrator.journal.history import OPEN, PAUSED, QUEUED, KnownRun, reading
 from orchestrator.journal.location import Address, Location
-from orchestrator.journal.orders import Order, names_of
+from orchestrator.journal.orders import NO_NAMES, Order, names_of
 from orchestrator.journal.records import NO_ITEM, WRITE
 from orchestrator.journal.store import Database, UnreadableError
 
 _MOST = 1000  # are counted
 _ROW = """select workflow, priority, due - now_s(), max_runs, labels, servers,
 queue is null from queued where run=?"""
-_BEFORE = """select count(*) from (select from queued as q join run as r on r.id=q.run
+_BEFORE = """select labels, servers, count(*) from (
+select labels, servers from queued as q join run as r on r.id=q.run
 where not q.begun and r.status='queued' and q.due <= now_s()
-and (q.priority > ? or q.priority = ? and q.run < ?) limit ?::integer) as before"""
+and (q.priority > ? or q.priority = ? and q.run < ?) limit ?::integer) as before group by 1, 2"""
 _MAX_REASON = 500  # characters
 _ASIDE = """select payload from record where run=? and kind='aside'
 and moment = (select max(moment) from record where run=?)"""
@@ -92,6 +93,10 @@ def _reasons(db: Database, run: KnownRun, start: str) -> Iterator[Waits]:
     if row is None:
         return
     workflow, priority, due_s, max_runs, labels, servers, is_held = row
+    for name in (*names_of(labels), *names_of(servers)):
+        if name.endswith(NO_NAMES):
+            fix = '"orchestrator cancel" ends it'
+            yield Waits("row", f"its row in the queue cannot be read: it needs {name}; {fix}")
     is_new = run.status == QUEUED
     offered = offers(db)
     last = db.execute(_ASIDE, (run.id, run.id)).fetchone()
@@ -107,12 +112,23 @@ def _reasons(db: Database, run: KnownRun, start: str) -> Iterator[Waits]:
     if last is not None:
         reason = json.loads(mask(last[0]))["why"]
         yield Waits("aside", f"no worker could carry it so far, each tries every minute: {reason}")
-    (before,) = db.execute(_BEFORE, (priority, priority, run.id, _MOST)).fetchone()
-    if is_new and before:
+    may = [offer for offer in offered if offer.fits(names_of(labels), names_of(servers))]
+    before = _before(db, may, priority, run.id) if is_new else 0
+    if before:
         number = f"{_MOST:,} runs or more" if before == _MOST else counted(before, "run")
-        at_once = sum(offer.at_once * workers for offer, workers in offered.items())
-        have = f"{counted(offered.total(), 'worker')} with room for {at_once:,} at once"
+        at_once = sum(offer.at_once * offered[offer] for offer in may)
+        workers = sum(offered[offer] for offer in may)
+        have = f"{counted(workers, 'worker')} with room for {at_once:,} at once"
         yield Waits("before", f"{number} before it, for {have}")
+
+
+def _before(db: Database, may: Sequence[Offer], priority: int, run: str) -> int:
+    """How many runs are before one on the workers that may carry it."""
+    return sum(
+        number
+        for labels, servers, number in db.execute(_BEFORE, (priority, priority, run, _MOST))
+        if any(offer.fits(names_of(labels), names_of(servers)) for offer in may)
+    )
 
 
 def _missing(

@@ -18,7 +18,7 @@ from anyio import to_thread
 
 from orchestrator.documents.encode import to_json
 from orchestrator.documents.jsonpath import describe
-from orchestrator.documents.text import cut, quoted
+from orchestrator.documents.text import cut, quoted, visible
 from orchestrator.errors import JournalError
 from orchestrator.journal.asked import other_request, other_wants, readable
 from orchestrator.journal.history import OPEN, QUEUED, KnownRun, reading
@@ -40,6 +40,7 @@ select from record where record.run=id and kind='aside'
 and moment = (select max(moment) from record where record.run=id)) then 0 else due end, max_runs,
 labels, servers from queued join run on id=run where id = any(?::text[])"""
 _MOST_SHOWN = 100  # characters
+NO_NAMES = "(expected a list of names in JSON)"
 _ONCE = f"{_INSERT} on conflict(key) do nothing"
 _TYPES: dict[str, tuple[Any, str]] = {
     "key": ((str, NoneType), "a string"),
@@ -87,7 +88,7 @@ class Order:
             if isinstance(value, bool) or not isinstance(value, kind):
                 raise JournalError(f"expected {name} to be {expected}, got {describe(value)}")
         for label in self.labels:
-            if not isinstance(label, str) or not label.strip() or not _can_be_kept(label):
+            if not isinstance(label, str) or not label.strip() or visible(label) != label:
                 raise JournalError(f"expected each label to be a name, got {describe(label)}")
         if not -MOST_PRIORITY <= self.priority <= MOST_PRIORITY:
             expected = f"from {-MOST_PRIORITY} to {MOST_PRIORITY}"
@@ -129,7 +130,7 @@ def names_of(text: str) -> tuple[str, ...]:
     """The same; in place of what is none, one name that nobody has and that says so."""
     found = read_names(text)
     if found is None:
-        return (f"{cut(text, _MOST_SHOWN)} (expected a list of names in JSON)",)
+        return (f"{cut(text, _MOST_SHOWN)} {NO_NAMES}",)
     return tuple(found)
 
 

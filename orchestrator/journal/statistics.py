@@ -99,7 +99,7 @@ def measured(journal: Location, workflow: Workflow) -> Measured:
     repeated = [task for task in workflow.plan.tasks.values() if is_repeat(task)]
     with reading(journal) as db:
         for run, name, request in db.execute(_RUNS, (workflow.name, RUNS)).fetchall():
-            tools = _tools(json.loads(request)["workflow"])
+            tools = called(_tools, request)
             by_tool: dict[str, list[float]] = defaultdict(list)
             for task, took_ms in db.execute(_calls(db.sql), (run,)).fetchall():
                 by_tool[tools.get(task, "")].append(took_ms)
@@ -153,10 +153,20 @@ def is_repeat(task: TaskPlan | None) -> bool:
     return policies is not None and policies.repeat is not None and policies.for_each is None
 
 
-def _tools(workflow: Mapping[str, Any]) -> dict[str, str]:
+def called(
+    tools: Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]], request: str
+) -> dict[str, str]:
+    """The `tools` of what a run was asked for, by task; of what cannot be read there are none."""
+    try:
+        return dict(tools(json.loads(request)["workflow"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _tools(workflow: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """The tool of each task of a canonical workflow."""
     tasks = [*workflow["tasks"], *workflow.get("finally", ())]
-    return {task["id"]: task["tool"] for task in tasks if "tool" in task}
+    return [(task["id"], task["tool"]) for task in tasks if "tool" in task]
 
 
 def _mean(times: Iterable[float]) -> float:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from orchestrator.journal.history import reading
 from orchestrator.journal.location import Location
+from orchestrator.journal.statistics import called
 from orchestrator.journal.store import Database
 
 _RUNS = """select id, workflow, status, duration_ms, request from run
@@ -137,7 +138,7 @@ def totals_of(journal: Location, *, since: float = 0.0, workflow: str | None = N
             # Runs of one definition have the same text up to their inputs: it is parsed once.
             definition = request[: request.rfind('"inputs"')]
             if definition not in tools:
-                tools[definition] = dict(_tools(json.loads(request)["workflow"]))
+                tools[definition] = called(_tools, request)
             runs[run] = name, tools[definition]
         for run, kind, path, payload in _records(db, list(runs)):
             if run in runs:
@@ -180,8 +181,8 @@ def _tools(workflow: Mapping[str, Any], within: str = "") -> Iterator[tuple[str,
     for task in (*workflow["tasks"], *workflow.get("finally", ())):
         path = within + task["id"]
         for kind in _CALLS:
-            if isinstance(called := task.get(kind), str):
-                yield path, called
+            if isinstance(target := task.get(kind), str):
+                yield path, target
         if isinstance(inner := task.get("workflow"), dict):
             yield from _tools(inner, f"{path}/")
 

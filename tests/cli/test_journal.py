@@ -554,6 +554,9 @@ def test_a_run_of_a_workflow_of_another_version_can_be_cancelled(
     assert (code, "cannot be read, so its finally does not run: unknown" in err) == (0, True), err
     (run,) = said("runs", "--json")[1]
     assert (run["status"], run["resumed"]) == ("cancelled", 0)
+    with sqlite3.connect(journal) as db:
+        db.execute("update run set request='[]'")
+    assert said("stats")[0] == 0  # it counts, without what it called
 
 
 def test_a_run_whose_tool_is_gone_can_be_cancelled(journal: Path, said: Said, write: Write) -> None:

@@ -55,7 +55,14 @@ async def test_each_reason_is_told(database: Address, capsys: pytest.CaptureFixt
         ask(database, f"update run set status='running' where id='{gpu}'")
         assert reason(gpu).startswith("no worker has all")
         ask(database, f"update run set status='queued' where id='{gpu}'")
+        assert reason(plain) == ""  # the run before it is for none of these workers
+        ask(database, f"update queued set labels='[]', servers='[]' where run='{gpu}'")
         assert reason(plain) == "1 run before it, for 3 workers with room for 4 at once"
+        ask(database, f"update queued set labels='x' where run='{gpu}'")
+        row = "its row in the queue cannot be read: it needs x (expected a list of names in JSON)"
+        assert reason(gpu) == f'{row}; "orchestrator cancel" ends it'
+        back = """labels='["gpu"]', servers='["s"]'"""
+        ask(database, f"update queued set {back} where run='{gpu}'")
         ask(database, f"update run set status='running' where id='{plain}'")
         assert reason(plain) == ""
         assert reason(few) == (
