@@ -242,29 +242,29 @@ def cancel(options: argparse.Namespace) -> int:
         from orchestrator.cli.parts import end_part
 
         end_part(path, run)
-        run = history.find(path, run.id)
     elif run.status in history.OPEN:
         try:
             _end_here(options, path, run)
         except UnreadableError as error:  # nor can its finally be
             complain(error)
             take_back(path, run.id, RUNNING if run.status == INTERRUPTED else run.status)
-        run = history.find(path, run.id)
     elif run.status != RUNNING:
         complain(f"run {run.id} has ended with status {run.status}")
         return FAILED
     else:
         ask_to_end(path, run.id)
         ends_by = time.monotonic() + options.wait
-        while time.monotonic() < ends_by:
-            run = history.find(path, run.id)
-            if run.status not in (RUNNING, INTERRUPTED):
-                break
+        while time.monotonic() < ends_by and run.status in (RUNNING, INTERRUPTED):
             time.sleep(0.1)
-        else:
+            run = history.find(path, run.id)
+        if run.status in (RUNNING, INTERRUPTED):
             complain("the process that carries it has not ended it yet: it does when it goes on")
-    print(f"run {run.id}: {run.status}", file=sys.stderr)
-    return 0 if run.status == "cancelled" else FAILED
+        elif run.status in (QUEUED, PAUSED):  # it could not begin there, or pauses
+            options.run = run.id
+            return cancel(options)
+    status = history.find(path, run.id).status
+    print(f"run {run.id}: {status}", file=sys.stderr)
+    return 0 if status == "cancelled" else FAILED
 
 
 def _end_here(options: argparse.Namespace, path: Location, run: KnownRun) -> None:

@@ -52,6 +52,8 @@ _ASIDE = """select workflow_uuid from dbos.workflow_status
 where queue_name=? and status='ENQUEUED' order by created_at"""
 _STRANDED = """select workflow_uuid from dbos.workflow_status where status='ENQUEUED'
 and starts_with(queue_name, ?) and queue_name <> all(?::text[])"""
+_MOVE = """update dbos.workflow_status set queue_name=? where workflow_uuid = any(?::text[])
+and status='ENQUEUED' and queue_name=? returning workflow_uuid"""
 _UNKNOWN = """select q.run, q.priority from queued as q join run as r on r.id=q.run
 where q.handed and r.status in ('running', 'queued', 'paused')
 and not exists(select from dbos.workflow_status where workflow_uuid=q.run)"""
@@ -100,6 +102,9 @@ class Dispatch(Protocol):
 
     def put_again(self, run: str, queue: str) -> None:
         """Put a run into a queue that its worker gives back, or whose workers are gone."""
+
+    def move(self, db: Database, runs: list[str], queue: str, to: str, /) -> list[str]:
+        """Move those of these runs that still wait in a queue to another one; which they are."""
 
     def forget(self) -> None:
         """Have the runs in no queue any more that this worker has carried to their ends."""
@@ -208,6 +213,10 @@ class DbosDispatch:
         """See `Dispatch`."""
         with self._asked() as client:
             client.resume_workflow(run, queue_name=queue)
+
+    def move(self, db: Database, runs: list[str], queue: str, to: str, /) -> list[str]:
+        """See `Dispatch`."""
+        return [run for (run,) in db.execute(_MOVE, (to, runs, queue)).fetchall()]
 
     def forget(self) -> None:
         """See `Dispatch`."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from orchestrator.cluster import memory, release
 from orchestrator.cluster import offers as offering
@@ -112,12 +114,12 @@ class Lookout:
             if time.monotonic() >= self._takes_in_at:  # once: no queue is lost under a worker
                 is_done = self._take_in(db)
                 self._takes_in_at = math.inf if is_done else time.monotonic() + AGAIN_S
+            if time.monotonic() >= self._takes_at:  # before others of their workflows are released
+                self._take(db)
+                self._takes_at = time.monotonic() + TAKE_S
             self._turn = turn(db, TURN_S, CHECK_S, SWEEP_S)
             if self._turn:
                 self._look_for_all(db, self._turn)
-            if time.monotonic() >= self._takes_at:
-                self._take(db)
-                self._takes_at = time.monotonic() + TAKE_S
             if time.monotonic() >= self._asks_at:
                 self._give_back_lost(db)
                 self._asks_at = time.monotonic() + LOST_S
@@ -156,14 +158,15 @@ class Lookout:
         if waits:
             what, values = "runs cannot be handed out", (db, offers, released)
             self._guard.attempt(db, what, self._hand_out, *values, is_urgent=True)
+        given = Counter[str]()
         for run in ready:
-            self._put_again(db, run, offers)
+            self._put_again(db, run, offers, partial(release.queue_for, given=given))
         if is_check:
             self._take_over(db, offers)
             for run in self._dispatch.stranded(db, queues):
                 self._put_again(db, run, offers)
-            for each in release.move(db, offers):
-                self._put_again(db, each.run, offers, lambda *_, queue=each.queue: queue)
+            moves = db, offers, self._dispatch.move
+            self._guard.attempt(db, "runs cannot be moved", release.move, *moves)
         if is_check or released:
             self._dispatch.pace(db, queues, self.workers)
         if its >= Turn.SWEEP:

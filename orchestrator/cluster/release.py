@@ -8,8 +8,9 @@ that of their priorities, whatever the queues have.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import NamedTuple, Self
 
 from orchestrator.cluster.guard import AGAIN_S
@@ -24,7 +25,8 @@ from orchestrator.journal.store import Database
 # look, which are those that have ended lately, where they are short; and so many at most.
 AHEAD, AHEAD_OF_SEVERAL = 8, 2
 _LATELY = """select q.queue, count(*) from run as r join queued as q on q.run=r.id
-where r.started > now_s() - 10 and r.ended > now_s() - 1 and q.queue is not null group by 1"""
+where r.started > (select now_s() - 10) and r.ended > (select now_s() - 1)
+and q.queue is not null group by 1"""
 SOME = 200  # runs that are released in one look to one queue
 _LOCK = 0x4F524351  # one process at a time counts how many are under way
 _WAITS = """select exists(select from queued where queue is null and not begun and due <= now_s())
@@ -54,11 +56,15 @@ and (r.status='running' or r.status='queued' and q.queue is not null)"""
 _PUT = """update queued set queue=?, begun = exists(
 select from run where id=queued.run and status <> 'queued') where run=?"""
 _ASIDE = "update queued set queue=null, begun=true where run=?"
-_MOVE = """update queued set queue=? where run = any(array(select run from queued
+_MOVABLE = """select run from queued
 where queue=? and handed and not begun and labels::jsonb <@ ?::jsonb and servers::jsonb <@ ?::jsonb
-order by priority desc, run limit ?::integer)) returning run, queue, priority"""
+order by priority desc, run limit ?::integer"""
 _LATER = """update queued set queue=null, due=greatest(due, now_s() + ?::double precision)
 where run=?"""
+
+
+Move = Callable[[Database, list[str], str, str], list[str]]
+"""Moves those of some runs that wait in a queue to another one; which they are."""
 
 
 class Released(NamedTuple):
@@ -91,13 +97,35 @@ def release(db: Database, offers: Mapping[Offer, int]) -> list[Released]:
     with alone(db):
         db.execute(_SETTLE, (queues,))
         load = _Load.of(db)
-        starts = [Counter[str]()] if len({*queues}) == 1 else _starts(db, load, offers)
-        each = AHEAD if len({*queues}) == 1 else 1
-        for capacity in starts:
-            for offer, workers in _in_order(offers):
-                capacity[offer.queue] += workers * offer.at_once * each
-                _fill(db, offer, capacity[offer.queue], load)
+        if len({*queues}) == 1:
+            _hand(db, load, offers, AHEAD)
+        else:
+            free = load.free(_places(offers), with_ahead=False)
+            for soon in Counter[str](), _soon(db, offers):
+                _hand(db, load, offers, 1, free, soon)
     return [Released(*row) for row in db.execute(_TO_HAND, (queues, SOME)).fetchall()]
+
+
+def _hand(
+    db: Database,
+    load: _Load,
+    offers: Mapping[Offer, int],
+    each: int,
+    free: Counter[str] | None = None,
+    soon: Mapping[str, int] = MappingProxyType({}),
+) -> None:
+    """Give runs to all workers, so many for each place; to those of a queue at most what is free.
+
+    `soon` are places of each queue that will be.
+    """
+    capacity = Counter(soon)
+    for offer, workers in _in_order(offers):
+        queue = offer.queue
+        capacity[queue] += workers * offer.at_once * each
+        most = capacity[queue]
+        if free is not None:
+            most = min(most, free[queue] + soon.get(queue, 0))
+        _fill(db, offer, most, load)
 
 
 def _in_order(offers: Mapping[Offer, int]) -> list[tuple[Offer, int]]:
@@ -108,13 +136,11 @@ def _in_order(offers: Mapping[Offer, int]) -> list[tuple[Offer, int]]:
     return sorted(offers.items(), key=lambda item: (len(item[0].down), len(item[0].labels)))
 
 
-def _starts(db: Database, load: _Load, offers: Mapping[Offer, int]) -> list[Counter[str]]:
-    """What is to be added to the places of each queue: first what is free, then what soon will."""
-    places = _places(offers)
+def _soon(db: Database, offers: Mapping[Offer, int]) -> Counter[str]:
+    """How many places of each queue will be free soon, as some were lately."""
     lately = Counter[str](dict(db.execute(_LATELY).fetchall()))
-    free = Counter({queue: -load.busy[queue] for queue in places})
-    soon = {queue: min(lately[queue], AHEAD_OF_SEVERAL * places[queue]) for queue in places}
-    return [free, Counter({queue: free[queue] + soon[queue] for queue in places})]
+    places = _places(offers).items()
+    return Counter({queue: min(lately[queue], AHEAD_OF_SEVERAL * n) for queue, n in places})
 
 
 def _places(offers: Mapping[Offer, int]) -> Counter[str]:
@@ -144,30 +170,35 @@ class _Load(NamedTuple):
             load.ahead[queue][priority] += number
         return load
 
-    def free(self, places: Counter[str]) -> Counter[str]:
-        """How many places of each queue nothing has; below 0 where some wait for one."""
-        return Counter({q: n - self.busy[q] - self.ahead[q].total() for q, n in places.items()})
+    def free(self, places: Counter[str], *, with_ahead: bool = True) -> Counter[str]:
+        """How many places of each queue nothing has, or is for what is ahead, if that counts.
+
+        Below 0 where some wait for one.
+        """
+        taken = {q: self.ahead[q].total() if with_ahead else 0 for q in places}
+        return Counter({q: n - self.busy[q] - taken[q] for q, n in places.items()})
 
 
-def move(db: Database, offers: Mapping[Offer, int]) -> list[Released]:
+def move(db: Database, offers: Mapping[Offer, int], put: Move) -> None:
     """Move runs that wait in one queue to another one whose workers have places."""
-    moved, places = list[Released](), _places(offers)
+    places = _places(offers)
     if len(places) <= 1:
-        return moved
+        return
     with alone(db):
         db.execute(_SETTLE, (list(places),))
         load = _Load.of(db)
         free = load.free(places)
         for offer, _ in _in_order(offers):
+            to = offer.queue
             for queue in places:
                 waiting = min(-free[queue], load.ahead[queue].total())
-                if (number := min(free[offer.queue], waiting)) > 0:
+                if (number := min(free[to], waiting)) > 0:
                     fits = to_json(offer.labels), to_json(offer.up), number
-                    rows = db.execute(_MOVE, (offer.queue, queue, *fits)).fetchall()
-                    moved += [Released(*row) for row in rows]
-                    free[offer.queue] -= len(rows)
-                    free[queue] += len(rows)
-    return moved
+                    found = [run for (run,) in db.execute(_MOVABLE, (queue, *fits)).fetchall()]
+                    moved = put(db, found, queue, to)
+                    db.execute("update queued set queue=? where run = any(?::text[])", (to, moved))
+                    free[to] -= len(moved)
+                    free[queue] += len(moved)
 
 
 def _fill(db: Database, offer: Offer, capacity: int, load: _Load) -> None:
@@ -202,14 +233,22 @@ def handed(db: Database, runs: list[str]) -> None:
     db.execute("update queued set handed=true where run = any(?::text[])", (runs,))
 
 
-def queue_for(db: Database, run: str, offers: Mapping[Offer, int]) -> str | None:
-    """The queue of workers that may go on with a run; None if there are none now."""
+def queue_for(
+    db: Database, run: str, offers: Mapping[Offer, int], given: Counter[str] | None = None
+) -> str | None:
+    """The queue of workers that may go on with a run; None if there are none now.
+
+    `given` are the runs that each queue got before, and that nothing else counts yet.
+    """
     needs = needs_of(db, run)
     fit = [offer for offer in offers if offer.fits(*needs)]
     if not fit:
         return None
     free = _Load.of(db).free(_places(offers)) if len(fit) > 1 else Counter[str]()
+    free.subtract(given or {})
     queue = max(fit, key=lambda offer: (free[offer.queue], -len(offer.labels))).queue
+    if given is not None:
+        given[queue] += 1
     db.execute(_PUT, (queue, run))
     return queue
 

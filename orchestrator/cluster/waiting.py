@@ -25,10 +25,9 @@ from orchestrator.journal.store import Database, UnreadableError
 _MOST = 1000  # are counted
 _ROW = """select workflow, priority, due - now_s(), max_runs, labels, servers,
 queue is null from queued where run=?"""
-_BEFORE = """select labels, servers, count(*) from (
-select labels, servers from queued as q join run as r on r.id=q.run
+_BEFORE = """select labels, servers, count(*) from queued as q join run as r on r.id=q.run
 where not q.begun and r.status='queued' and q.due <= now_s()
-and (q.priority > ? or q.priority = ? and q.run < ?) limit ?::integer) as before group by 1, 2"""
+and (q.priority > ? or q.priority = ? and q.run < ?) group by 1, 2"""
 _MAX_REASON = 500  # characters
 _ASIDE = """select payload from record where run=? and kind='aside'
 and moment = (select max(moment) from record where run=?)"""
@@ -124,11 +123,12 @@ def _reasons(db: Database, run: KnownRun, start: str) -> Iterator[Waits]:
 
 def _before(db: Database, may: Sequence[Offer], priority: int, run: str) -> int:
     """How many runs are before one on the workers that may carry it."""
-    return sum(
+    before: int = sum(
         number
-        for labels, servers, number in db.execute(_BEFORE, (priority, priority, run, _MOST))
+        for labels, servers, number in db.execute(_BEFORE, (priority, priority, run))
         if any(offer.fits(names_of(labels), names_of(servers)) for offer in may)
     )
+    return min(before, _MOST)
 
 
 def _missing(

@@ -6,12 +6,14 @@ where a run ends in the process that carries it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
 
+from orchestrator.documents.text import quoted
 from orchestrator.documents.threads import in_thread
 from orchestrator.engine.decide import Start, StartEach, decide, decide_item
 from orchestrator.engine.inside import end_inside
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from orchestrator.engine.summary import Stop
     from orchestrator.engine.task_runner import TaskRunner
     from orchestrator.workflow.plan import Plan
+
+logger = logging.getLogger("orchestrator")
 
 Inside = Mapping[int | None, int]
 """The latest attempt of each workflow inside a task, by its item."""
@@ -45,6 +49,15 @@ async def end_begun(runner: TaskRunner, plan: Plan, jobs: dict[str, TaskState]) 
 
 
 async def _end(runner: TaskRunner, job: TaskState, inside: Inside, stop: Stop) -> None:
+    """End one of them; what cannot be read of it keeps nothing else from ending."""
+    try:
+        await _end_job(runner, job, inside, stop)
+    except Exception as error:
+        path, why = job.within + job.task.id, f"{type(error).__name__}: {error}"
+        logger.warning("task %s ends without what had begun in it: %s", quoted(path), why)
+
+
+async def _end_job(runner: TaskRunner, job: TaskState, inside: Inside, stop: Stop) -> None:
     task, scope, path = job.task, runner.settled.scope, job.within + job.task.id
     decision = await in_thread(decide, task, scope)
     async with anyio.create_task_group() as group:

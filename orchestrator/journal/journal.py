@@ -282,6 +282,7 @@ class Journal:
                 if kept.was == PAUSED:
                     writer.session.call(kept.take_over, run)
             except BaseException:
+                kept.put_back()
                 kept.claim.free()
                 raise
         more = {"unknown": unknown, "keeps_outputs": self.outputs}

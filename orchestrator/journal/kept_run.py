@@ -25,6 +25,9 @@ BEAT_S = 1.0
 _UNBEGUN = """update run set status=?, resumed=resumed-1
 where id=? and epoch=? and status=? and kind <> 'part'
 and not exists(select 1 from record where run=run.id and kind not in ('aside', 'lost'))"""
+# In its queue, or for one; what is aside has none, and was in one.
+_WAITS_AGAIN = """update queued set begun=false where run=? and (queue is not null or not handed)
+and exists(select from run where id=? and status=?)"""
 _WAITS = "update queued set due=now_s() + ?::double precision where run=?"
 
 
@@ -190,10 +193,16 @@ class KeptRun:
 
         So one that was submitted, and could not begin here, still waits to begin.
         """
-        if self.was_queued:
-            values = QUEUED, self.lease.run, self.lease.epoch, RUNNING
-            self._writer.put(self.lease, _UNBEGUN, lambda: values)
+        self.put_back()
         await self.free()
+
+    def put_back(self) -> None:
+        """Have a run wait to begin that was submitted, and of which nothing is kept."""
+        if self.was_queued:
+            run, epoch = self.lease.run, self.lease.epoch
+            self._writer.put(self.lease, _UNBEGUN, lambda: (QUEUED, run, epoch, RUNNING))
+            if isinstance(self.location, Address):
+                self._writer.put(self.lease, _WAITS_AGAIN, lambda: (run, run, QUEUED))
 
     async def free(self) -> None:
         """Let another process take it up; returns when others see that."""

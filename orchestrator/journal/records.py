@@ -96,6 +96,7 @@ class Records(dict[Key, Record]):
         self.elsewhere: dict[str, Joined] = {}
         self._tasks: dict[str, dict[str, Key]] = defaultdict(dict)  # by what they are inside of
         self._items: dict[str, list[int]] = defaultdict(list)
+        self._begun: dict[str, dict[int | None, int]] | None = None
         for key in self:
             if key.kind == "task":
                 within, _, task = key.path.rpartition("/")
@@ -187,13 +188,15 @@ class Records(dict[Key, Record]):
 
     def begun(self) -> dict[str, dict[int | None, int]]:
         """See `Recorder`."""
-        found: dict[str, dict[int | None, int]] = {}
+        if self._begun is not None:
+            return self._begun
+        found = self._begun = dict[str, dict[int | None, int]]()
         for key in self:
             if key.kind == "item":
                 found.setdefault(key.path, {})
             elif key.kind == "inside":
                 path, _, item = key.path.removesuffix("]").rpartition("[")
-                is_item = key.path.endswith("]")
+                is_item = key.path.endswith("]") and item.isdecimal()
                 attempts = found.setdefault(path if is_item else key.path, {})
                 which = int(item) if is_item else None
                 attempts[which] = max(attempts.get(which, 0), key.number)

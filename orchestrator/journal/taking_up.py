@@ -94,6 +94,8 @@ class TakenUp:
         """
         if self._of is not None:
             return store_of(self._writer.location).carried_s(self._db, self._of[0].of)
+        if self.row.status == QUEUED:  # what could not begin has used up nothing
+            return 0.0
         is_paused = self.row.status == PAUSED and self.row.duration_ms is not None
         return (self.row.duration_ms or 0.0) / 1000 if is_paused else None
 

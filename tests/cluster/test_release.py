@@ -125,16 +125,27 @@ async def test_runs_that_wait_for_a_full_worker_move_to_one_that_is_free(
     full, free = Offer.of(1, (), ()), Offer.of(2, ["gpu"], ())
     runs = [await submit(engine, order=Order(priority=n)) for n in range(5)]
     assert len(released(db, full)) == 5
-    assert release.move(db, {full: 1}) == []
+
+    def moved(*offered: Offer, taken: str = "") -> list[str]:
+        found: list[str] = []
+
+        def put(_: Database, some: list[str], queue: str, to: str) -> list[str]:
+            assert (queue, to) == (full.queue, free.queue)
+            found.extend(run for run in some if run != taken)
+            return found
+
+        release.move(db, Counter(offered), put)
+        return found
+
+    assert moved(full) == []
     has(database, runs[0], "running")
-    moved = release.move(db, {full: 1, free: 1})
-    assert {each.run for each in moved} == {runs[4], runs[3]}
-    assert {each.queue for each in moved} == {free.queue}
-    assert release.move(db, {full: 1, free: 1}) == []
+    assert moved(full, free, taken=runs[4]) == [runs[3]]  # a worker has taken the other one
+    assert moved(full, free) == [runs[4]]
+    assert moved(full, free) == []
     has(database, runs[0], "success")
-    assert release.move(db, {full: 1, free: 1}) == []  # each has what it can carry
+    assert moved(full, free) == []  # each has what it can carry
     has(database, runs[3], "success")
-    assert [each.run for each in release.move(db, {full: 1, free: 1})] == [runs[2]]
+    assert moved(full, free) == [runs[2]]
 
 
 async def test_what_is_taken_over_goes_where_a_place_is_free(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -13,13 +13,14 @@ from anyio import to_thread
 from mcp.server.mcpserver import MCPServer
 from mcp.types import ToolAnnotations
 
-from orchestrator import JournalError, Orchestrator
+from orchestrator import JournalError, Orchestrator, WorkflowError
 from orchestrator.cluster import lookout
 from orchestrator.cluster import worker as working
 from orchestrator.cluster.carried import DELETED, status_of
 from orchestrator.cluster.dispatch import ASIDE, Carry, HandedOver
 from orchestrator.cluster.lookout import Lookout
 from orchestrator.cluster.offers import Offer
+from orchestrator.cluster.release import under_way
 from orchestrator.cluster.turns import Turn, turn
 from orchestrator.cluster.worker import Worker
 from orchestrator.engine.question import Reply
@@ -106,6 +107,10 @@ class List:
     def aside(self, _: Database, /) -> list[str]:
         self.looks += 1
         return list(self.aside_)
+
+    def move(self, _: Database, runs: list[str], queue: str, to: str, /) -> list[str]:
+        assert queue != to
+        return runs
 
     def forget(self) -> None:
         self.forgets += 1
@@ -448,6 +453,36 @@ async def test_a_run_that_cannot_begin_keeps_no_other_of_its_workflow_from_that(
         assert queue.put_again_ == []
         ask(database, f"update run set status='success' where id='{second}'")
         await until(lambda: queue.put_again_ == [first])
+
+
+async def test_a_run_that_could_not_begin_by_hand_is_handed_out_again(database: Address) -> None:
+    gate = Gate()
+    run = await submitted(database, gate.flow(), gate.servers)
+    async with Orchestrator({"s": MCPServer("s")}, journal=database) as engine:
+        with pytest.raises(WorkflowError, match="unknown tool"):
+            async with engine.resume(run):
+                ask(database, "update queued set begun=true")  # as a look of a worker notes
+    found = ask(database, "select status, begun, queue, resumed from run join queued on run=id")
+    assert found == [("queued", False, None, -1)]
+    async with working_on(database, gate.servers) as (queue, _, _):
+        await until(lambda: queue.waiting == [run])
+
+
+async def test_a_run_that_could_not_begin_still_counts_until_it_is_aside(
+    database: Address,
+) -> None:
+    run = await submitted(database)
+    ask(database, "update queued set queue='q', handed=true, begun=true, max_runs=1")
+    async with Orchestrator({}, journal=database) as engine:
+        with suppress(ZeroDivisionError):
+            async with engine.resume(run):
+                ask(database, "update queued set begun=true")
+                raise ZeroDivisionError  # as where a server of it does not start
+    with reading(database) as db:
+        assert under_way(db, "w") == 1
+    assert ask(database, "select begun, queue from queued") == [(False, "q")]
+    async with Orchestrator({}, journal=database) as engine, engine.resume(run) as again:
+        assert (await again.execute()).status == "success"  # nothing of its time was used up
 
 
 async def test_a_run_that_waits_for_an_answer_goes_on_when_it_has_one(database: Address) -> None:

@@ -115,3 +115,30 @@ async def test_what_ends_at_once_calls_nothing_more(journal: Location) -> None:
             run.cancel("now", at_once=True)
             assert (await run.execute()).status == "cancelled"
     assert calls == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "update record set payload='{oops' where kind='item'",
+        "update record set payload='{oops' where path like 'sub/%' and kind='task'",
+        "delete from record where path='needed'",
+        "update record set path='sub[x]' where kind='inside' and path='sub'",
+    ],
+)
+async def test_what_cannot_be_read_keeps_no_finally_from_being_run(
+    journal: Location, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls, item = Calls(), {"n": "$ITEM"}
+    inside = pausing("each", when="INPUT.n == `1`")
+    each = {"id": "all", "for_each": [1, 2], "workflow": inside, "arguments": item}
+    needed, sub = {"id": "needed", "value": 3}, {"id": "sub", "workflow": pausing("inner")}
+    sub |= {"arguments": {"n": "$OUTPUT[needed]"}}
+    flow = {"name": "w", "tasks": [needed, sub, each], "finally": [say("z", "outer last")]}
+    async with Orchestrator({"s": calls.server}, journal=journal) as orchestrator:
+        run_id = (await orchestrator.run(flow)).run_id
+        ask(journal, damage)
+        calls.clear()
+        result = await orchestrator.end(run_id)
+    assert (result.status, calls[-1]) == ("cancelled", "outer last")
+    assert ("ends without what had begun in it" in caplog.text) != ("[x]" in damage)
