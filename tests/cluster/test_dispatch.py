@@ -167,6 +167,28 @@ async def make_journal(database: Address) -> None:
         pass
 
 
+def test_what_waits_moves_to_another_queue_and_what_a_worker_has_stays(
+    queue: DbosDispatch, database: Address
+) -> None:
+    carried, may_end = list[str](), threading.Event()
+
+    def carry(run: str) -> str:
+        carried.append(run)
+        assert may_end.wait(30)
+        return "success"
+
+    there = f"{QUEUE}there"
+    queue.start("w1", carry, HERE, 1)
+    queue.put([("taken", there, 0), ("waits", there, 0)])
+    with reading(database) as db:
+        queue.put_again("taken", HERE)
+        until(lambda: carried == ["taken"])
+        assert queue.move(db, ["taken", "waits"], HERE, there) == []
+        assert queue.move(db, ["taken", "waits"], there, HERE) == ["waits"]
+        may_end.set()
+        until(lambda: carried == ["taken", "waits"])
+
+
 def test_many_workers_ask_less_often_each() -> None:
     kinds = ((True, True), (False, True), (False, False))
     paces = [
