@@ -55,6 +55,7 @@ _OF_WORKFLOW = """select count(*) from queued as q join run as r on r.id=q.run w
 and (r.status='running' or r.status='queued' and q.queue is not null)"""
 _PUT = """update queued set queue=?, begun = exists(
 select from run where id=queued.run and status <> 'queued') where run=?"""
+_CHOOSE = "update queued set queue=? where run = any(?::text[])"
 _ASIDE = "update queued set queue=null, begun=true where run=?"
 _MOVABLE = """select run from queued
 where queue=? and handed and not begun and labels::jsonb <@ ?::jsonb and servers::jsonb <@ ?::jsonb
@@ -196,7 +197,7 @@ def move(db: Database, offers: Mapping[Offer, int], put: Move) -> None:
                     fits = to_json(offer.labels), to_json(offer.up), number
                     found = [run for (run,) in db.execute(_MOVABLE, (queue, *fits)).fetchall()]
                     moved = put(db, found, queue, to)
-                    db.execute("update queued set queue=? where run = any(?::text[])", (to, moved))
+                    db.execute(_CHOOSE, (to, moved))
                     free[to] -= len(moved)
                     free[queue] += len(moved)
 
@@ -220,9 +221,7 @@ def _fill(db: Database, offer: Offer, capacity: int, load: _Load) -> None:
                 ahead[priority] += 1
                 under_way[workflow] += 1
         if chosen:
-            db.execute(
-                "update queued set queue=? where run = any(?::text[])", (offer.queue, chosen)
-            )
+            db.execute(_CHOOSE, (offer.queue, chosen))
         if begun:
             db.execute("update queued set begun=true where run = any(?::text[])", (begun,))
         has_more = not is_full and bool(chosen or begun) and len(rows) == most

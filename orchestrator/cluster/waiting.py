@@ -92,7 +92,8 @@ def _reasons(db: Database, run: KnownRun, start: str) -> Iterator[Waits]:
     if row is None:
         return
     workflow, priority, due_s, max_runs, labels, servers, is_held = row
-    for name in (*names_of(labels), *names_of(servers)):
+    needs = names_of(labels), names_of(servers)
+    for name in (*needs[0], *needs[1]):
         if name.endswith(NO_NAMES):
             fix = '"orchestrator cancel" ends it'
             yield Waits("row", f"its row in the queue cannot be read: it needs {name}; {fix}")
@@ -103,7 +104,7 @@ def _reasons(db: Database, run: KnownRun, start: str) -> Iterator[Waits]:
         at = datetime.now().astimezone() + timedelta(seconds=due_s)
         when = f"{at:%Y-%m-%d %H:%M:%S}"
         yield Waits("due", f"it is due at {when}, in {approximately(due_s)}")
-    yield from _missing(offered, names_of(labels), names_of(servers), start)
+    yield from _missing(offered, *needs, start)
     most = max_runs if is_new and is_held else None
     if most is not None and (others := under_way(db, workflow)) >= most:
         of = f"{counted(others, 'submitted run')} of workflow {quoted(workflow)}"
@@ -111,7 +112,7 @@ def _reasons(db: Database, run: KnownRun, start: str) -> Iterator[Waits]:
     if last is not None:
         reason = json.loads(mask(last[0]))["why"]
         yield Waits("aside", f"no worker could carry it so far, each tries every minute: {reason}")
-    may = [offer for offer in offered if offer.fits(names_of(labels), names_of(servers))]
+    may = [offer for offer in offered if offer.fits(*needs)]
     before = _before(db, may, priority, run.id) if is_new else 0
     if before:
         number = f"{_MOST:,} runs or more" if before == _MOST else counted(before, "run")

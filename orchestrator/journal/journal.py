@@ -277,8 +277,6 @@ class Journal:
             kept.losses = Losses(kept.claim.losses, most_lost)
             try:
                 records = Records({}) if kept.losses.is_bare else found.records(kept.lease)
-                if not records.elsewhere:  # which may be a lot
-                    records.settled("", {})  # what cannot be read is found before the run goes on
                 if kept.was == PAUSED:
                     writer.session.call(kept.take_over, run)
             except BaseException:

@@ -123,13 +123,21 @@ class TakenUp:
         db.execute(_NOW, (_STARTED.format(submitted_at), _STARTED.format(now), self.run))
 
     def records(self, lease: Lease) -> Records:
-        """What is kept of it."""
+        """What is kept of it.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
         db, run, hiding = self._db, self.run, self._hiding
         if self._of is not None:
-            return records_of_part(db, run, *self._of, hiding.restore)
-        if '"spread"' in self.row.request:
-            return records_without_parts(db, run, self._writer, lease, hiding, self.asked)
-        return records_of(db, run, restore=hiding.restore)
+            found = records_of_part(db, run, *self._of, hiding.restore)
+        elif '"spread"' in self.row.request:
+            found = records_without_parts(db, run, self._writer, lease, hiding, self.asked)
+        else:
+            found = records_of(db, run, restore=hiding.restore)
+        if not found.elsewhere:  # which may be a lot
+            found.settled("", {})  # what cannot be read is found before the run goes on
+        return found
 
     def recorder(self, lease: Lease, records: Records, **more: Any) -> RunRecorder:
         """What keeps it from now on; takes what `RunRecorder` takes."""
